@@ -1,0 +1,224 @@
+"""tests/project in real processes: servers, a Celery worker and commands that share a Redis.
+
+deployment.server("daphne")          a DjangoServer that answers
+deployment.worker()                  a CeleryWorker that is ready
+deployment.command("send_many", …)   what the command printed, as JSON
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from typing import Any, Literal
+
+from celery import Celery
+
+from tests.processes import ROOT, Process, free_port
+
+Layer = Literal[
+    "wsadapter-redis", "wsadapter-memory", "channels-pubsub", "channels-core", "channels-memory"
+]
+ServerKind = Literal["daphne", "uvicorn", "gunicorn"]
+
+# As in the tests themselves, a warning is an error.
+PYTHON = (sys.executable, "-W", "error")
+
+
+def server_command(kind: ServerKind, port: int) -> list[str]:
+    address, asgi = f"127.0.0.1:{port}", "tests.project.asgi:application"
+    wsgi = ["--no-control-socket", "tests.project.wsgi:application"]
+    commands: dict[ServerKind, list[str]] = {
+        "daphne": ["daphne", "--bind", "127.0.0.1", "--port", str(port), asgi],
+        "uvicorn": ["uvicorn", "--ws", "websockets-sansio", "--port", str(port), asgi],
+        "gunicorn": ["gunicorn", "--bind", address, *wsgi],
+    }
+    return [*PYTHON, "-m", *commands[kind]]
+
+
+class Deployment:
+    """What the processes of one site share: settings, a database, a Redis.
+
+    Args:
+        directory: for the database and the logs.
+        database: a migrated SQLite database, to be copied.
+        redis_url: None for a site without Redis.
+        layer: the channel layer, by the name it has in tests/project/settings.py.
+        adapter: the setting WSADAPTER.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        database: Path,
+        redis_url: str | None,
+        layer: Layer = "wsadapter-redis",
+        adapter: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.directory = directory
+        self.redis_url = redis_url
+        self.environment = {
+            "DJANGO_SETTINGS_MODULE": "tests.project.settings",
+            "DATABASE": str(shutil.copy(database, directory / "database.sqlite3")),
+            "LAYER": layer,
+            "REDIS_URL": redis_url or "",
+            "WSADAPTER": json.dumps(adapter or {}),
+        }
+        self._started: list[Process] = []
+
+    def server(self, kind: ServerKind = "daphne", *, port: int | None = None) -> DjangoServer:
+        server = DjangoServer(
+            kind, port or free_port(), log_path=self._log_path(kind), environment=self.environment
+        )
+        self._started.append(server)
+        server.until_ready(server.answers)
+        return server
+
+    def worker(self) -> CeleryWorker:
+        assert self.redis_url, "a Celery worker needs a deployment with a Redis: it is the broker"
+        worker = CeleryWorker(
+            self.redis_url, log_path=self._log_path("celery"), environment=self.environment
+        )
+        self._started.append(worker)
+        worker.until_ready(worker.is_ready)
+        return worker
+
+    def command(self, *arguments: str, within_seconds: float = 60.0) -> Any:
+        """Run a management command of tests/project in a process of its own."""
+        output = run_django(*arguments, environment=self.environment, within_seconds=within_seconds)
+        return json.loads(output)
+
+    def stop(self) -> None:
+        """End what still runs; print every log, which pytest shows beside a failure."""
+        for process in self._started:
+            process.kill()
+            print(f"--- {process.log_path.name}\n{process.log()}")
+
+    def _log_path(self, name: str) -> Path:
+        return self.directory / f"{len(self._started)}-{name}.log"
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: Mapping[str, str]
+    text: str
+
+    def json(self) -> Any:
+        return json.loads(self.text)
+
+
+@dataclass(frozen=True)
+class Login:
+    """A user of tests/project with a session; ``headers`` log a request or a WebSocket in."""
+
+    user_id: str
+    session_key: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Cookie": f"sessionid={self.session_key}"}
+
+
+class DjangoServer(Process):
+    """One server process."""
+
+    def __init__(
+        self, kind: ServerKind, port: int, *, log_path: Path, environment: Mapping[str, str]
+    ) -> None:
+        super().__init__(server_command(kind, port), log_path=log_path, environment=environment)
+        self.kind = kind
+        self.port = port
+        self.base_url = f"http://127.0.0.1:{port}"
+        self.ws_url = f"ws://127.0.0.1:{port}"
+
+    def answers(self) -> bool:
+        try:
+            return self.get("/pid/").status == 200
+        except (OSError, HTTPException):
+            return False
+
+    def get(self, path: str, *, headers: Mapping[str, str] | None = None) -> Answer:
+        return self.request("GET", path, headers=headers)
+
+    def post(
+        self, path: str, body: Any = None, *, headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        """POST the body as JSON."""
+        return self.request("POST", path, body=json.dumps(body), headers=headers)
+
+    def login(self, name: str) -> Login:
+        """Log the user in, who is created when there is none of that name."""
+        return Login(**self.post("/login/", {"name": name}).json())
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout_seconds: float = 30.0,
+    ) -> Answer:
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=timeout_seconds)
+        try:
+            connection.request(method, path, body=body, headers=dict(headers or {}))
+            response = connection.getresponse()
+            return Answer(response.status, dict(response.headers), response.read().decode())
+        finally:
+            connection.close()
+
+
+class CeleryWorker(Process):
+    """A prefork worker with one child, and a way to have it run a task."""
+
+    def __init__(self, broker: str, *, log_path: Path, environment: Mapping[str, str]) -> None:
+        command = ["celery", "--app", "tests.project.celery", "worker"]
+        options = ["--pool", "prefork", "--concurrency", "1", "--loglevel", "INFO"]
+        quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+        super().__init__(
+            # Celery calls what redis-py deprecates, and warns root: its warnings stay warnings.
+            [sys.executable, "-m", *command, *options, *quiet],
+            log_path=log_path,
+            environment=environment,
+        )
+        self._broker = broker
+
+    def is_ready(self) -> bool:
+        return " ready." in self.log()
+
+    def run(self, task: str, *arguments: Any, within_seconds: float = 30.0, **options: Any) -> Any:
+        """Have a task of tests/project/tasks.py run, and return its result."""
+        with Celery(broker=self._broker, backend=self._broker) as app:
+            result = app.send_task(f"tests.project.tasks.{task}", arguments, options)
+            return result.get(timeout=within_seconds)
+
+
+def migrated_database(path: Path) -> Path:
+    """A SQLite database with the tables of tests/project."""
+    environment = {"DJANGO_SETTINGS_MODULE": "tests.project.settings", "DATABASE": str(path)}
+    run_django("migrate", "--verbosity", "0", environment=environment)
+    return path
+
+
+def run_django(
+    *arguments: str, environment: Mapping[str, str], within_seconds: float = 60.0
+) -> str:
+    """What the command wrote to its standard output; its log goes where pytest's own does."""
+    done = subprocess.run(
+        [*PYTHON, "-m", "django", *arguments],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=within_seconds,
+        check=True,
+    )
+    return done.stdout

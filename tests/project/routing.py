@@ -1,0 +1,11 @@
+from __future__ import annotations
+
+from django.urls import path
+
+from tests.project.consumers import Chat, Echo, Plain
+
+websocket_urlpatterns = [
+    path("ws/", Plain.as_asgi()),
+    path("ws/chat/", Chat.as_asgi()),
+    path("ws/echo/", Echo.as_asgi()),
+]

@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+from django.contrib import admin
+from django.urls import path
+
+from tests.project import views
+
+urlpatterns = [
+    path("admin/", admin.site.urls),
+    path("pid/", views.pid),
+    path("login/", views.log_in),
+    path("logout/", views.log_out),
+    path("send/<str:target>/", views.send),
+    path("asend/<str:target>/", views.asend),
+    path("transaction/<str:outcome>/<str:target>/", views.send_in_transaction),
+    path("disconnect/user/<str:user>/", views.disconnect_user),
+    path("disconnect/client/<str:client_id>/", views.disconnect_client),
+    path("counts/", views.counts),
+    path("acounts/", views.acounts),
+    path("online/", views.online),
+]

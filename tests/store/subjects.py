@@ -1,0 +1,110 @@
+"""The vocabulary of these tests: a store of any kind, and connections to put into it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias, TypeVar
+
+import redis
+
+from wsadapter.store import MemoryStore, RedisStore, Store
+from wsadapter.store.operations import ClientInfo, OnlineClients, OnlineUsers, Operation
+
+R = TypeVar("R")
+
+PassTime: TypeAlias = Callable[[float], None]  # seconds
+
+
+class Clock:
+    """A clock that moves when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Performer(Protocol):
+    def __call__(self, op: Operation[R]) -> R: ...
+
+
+@dataclass
+class Subject:
+    """A store with one of its two verbs, and a way to let its leases grow old."""
+
+    perform: Performer
+    pass_time: PassTime
+
+    def __call__(self, op: Operation[R]) -> R:
+        return self.perform(op)
+
+
+def memory_store() -> tuple[MemoryStore, PassTime]:
+    clock = Clock()
+
+    def pass_time(seconds: float) -> None:
+        clock.now += seconds
+
+    return MemoryStore(clock), pass_time
+
+
+def redis_time(store: RedisStore, client: redis.Redis) -> PassTime:
+    """Nothing can move Redis' clock, so the end of every lease moves towards it."""
+
+    def pass_time(seconds: float) -> None:
+        for lease in client.zrange(store.keys.nodes, 0, -1):
+            client.zincrby(store.keys.nodes, -seconds * 1000, lease)
+
+    return pass_time
+
+
+@contextmanager
+def performing(store: Store, verb: str) -> Iterator[Performer]:
+    """The store's ``run``, or its ``arun`` on an event loop of its own."""
+    if verb == "run":
+        yield store.run
+        return
+    with asyncio.Runner() as runner:
+        yield lambda op: runner.run(store.arun(op))
+
+
+def a_client(
+    client_id: str = "c1",
+    user_id: str | None = "anna",
+    *,
+    serial: str = "first",
+    lease: str = "a:1:x",
+) -> ClientInfo:
+    return ClientInfo(
+        client_id=client_id,
+        user_id=user_id,
+        lease=lease,
+        serial=serial,
+        connected_at=1_763_729_672.125,
+        path="/ws/",
+        address="203.0.113.7",
+    )
+
+
+def all_users(perform: Performer, limit: int = 500) -> list[str]:
+    """Every page of the users, one after the other."""
+    page = perform(OnlineUsers(limit=limit))
+    users = [*page.items]
+    while page.next is not None:
+        page = perform(OnlineUsers(page.next, limit))
+        users += page.items
+    return users
+
+
+def all_clients(perform: Performer, user_id: str | None = None, limit: int = 500) -> list[Any]:
+    """Every page of the connections, one after the other."""
+    page = perform(OnlineClients(user_id, limit=limit))
+    clients = [*page.items]
+    while page.next is not None:
+        page = perform(OnlineClients(user_id, page.next, limit))
+        clients += page.items
+    return clients

@@ -1,0 +1,55 @@
+"""Keys are spelled in one place, and what is in lua/ is used."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from wsadapter.store import keys, redis
+from wsadapter.store.keys import Keys
+
+PACKAGE = Path(redis.__file__).parent.parent
+SCRIPTS = sorted((PACKAGE / "store" / "lua").glob("*.lua"))
+OPERATIONS = [path for path in SCRIPTS if path.stem != "prelude"]
+
+EVERY_KEY = [
+    *Keys("{p}").for_scripts()[:4],
+    Keys("{p}").node("<lease>"),
+    Keys("{p}").user("<user>"),
+    Keys("{p}").client("<id>"),
+]
+
+
+def test_every_key_is_documented() -> None:
+    documented = re.findall(r"^\| ``(\S+)``", keys.__doc__ or "", re.MULTILINE)
+    assert documented == EVERY_KEY
+
+
+def test_no_other_file_spells_a_key() -> None:
+    names = {re.sub(r"<.*", "", key.removeprefix("{p}")) for key in EVERY_KEY}
+    spelled = re.compile("|".join(rf"\}}?{re.escape(name)}\b" for name in sorted(names)))
+    sources = [*PACKAGE.rglob("*.py"), *PACKAGE.rglob("*.lua")]
+    spelling = {path.name for path in sources if spelled.search(path.read_text())}
+    assert spelling == {"keys.py"}
+
+
+def test_every_key_of_a_prefix_is_in_one_slot() -> None:
+    assert all(key.startswith("{shop}:") for key in Keys("{shop}").for_scripts())
+
+
+def test_every_script_is_called() -> None:
+    called = set(re.findall(r'Call\(\s*"(\w+)"', Path(redis.__file__).read_text()))
+    assert called == {path.stem for path in OPERATIONS}
+
+
+def test_every_script_names_its_arguments() -> None:
+    for path in OPERATIONS:
+        head, _, body = path.read_text().partition("\n\n")
+        assert "-- KEYS as in prelude.lua; " in head, path.name
+        named = re.findall(r"(?:-- ARGV|  ) ?(\d)…? ", head)
+        assert set(re.findall(r"ARGV\[(\d)\]", body)) <= set(named), path.name
+
+
+def test_no_script_looks_at_all_keys() -> None:
+    for path in SCRIPTS:
+        assert not re.search(r'"(KEYS|SMEMBERS|SCAN)"', path.read_text()), path.name

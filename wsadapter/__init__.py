@@ -1,0 +1,115 @@
+"""Realtime for Django: add the app, mount one route, call one helper.
+
+    from wsadapter import broadcast, send_to_user
+
+    broadcast({"type": "deploy", "version": 7})
+    send_to_user(order.user, {"type": "order.paid", "id": order.pk}, on_commit=True)
+
+Importing this package works before the settings are configured; the names below load on
+first use.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from wsadapter.auth import is_websocket as is_websocket
+    from wsadapter.broadcasting import Receipt as Receipt
+    from wsadapter.broadcasting import abroadcast as abroadcast
+    from wsadapter.broadcasting import adisconnect_client as adisconnect_client
+    from wsadapter.broadcasting import adisconnect_user as adisconnect_user
+    from wsadapter.broadcasting import asend_to_client as asend_to_client
+    from wsadapter.broadcasting import asend_to_group as asend_to_group
+    from wsadapter.broadcasting import asend_to_user as asend_to_user
+    from wsadapter.broadcasting import asend_to_users as asend_to_users
+    from wsadapter.broadcasting import broadcast as broadcast
+    from wsadapter.broadcasting import disconnect_client as disconnect_client
+    from wsadapter.broadcasting import disconnect_user as disconnect_user
+    from wsadapter.broadcasting import send_to_client as send_to_client
+    from wsadapter.broadcasting import send_to_group as send_to_group
+    from wsadapter.broadcasting import send_to_user as send_to_user
+    from wsadapter.broadcasting import send_to_users as send_to_users
+    from wsadapter.close_codes import CloseCode as CloseCode
+    from wsadapter.close_codes import should_reconnect as should_reconnect
+    from wsadapter.errors import AsyncContextError as AsyncContextError
+    from wsadapter.errors import EncodeError as EncodeError
+    from wsadapter.errors import StoreUnavailable as StoreUnavailable
+    from wsadapter.errors import WSAdapterError as WSAdapterError
+    from wsadapter.groups import EVERYONE as EVERYONE
+    from wsadapter.groups import user_group as user_group
+    from wsadapter.handlers import handler as handler
+    from wsadapter.presence import ais_online as ais_online
+    from wsadapter.presence import aonline_clients as aonline_clients
+    from wsadapter.presence import aonline_count as aonline_count
+    from wsadapter.presence import aonline_user_count as aonline_user_count
+    from wsadapter.presence import aonline_users as aonline_users
+    from wsadapter.presence import is_online as is_online
+    from wsadapter.presence import online_clients as online_clients
+    from wsadapter.presence import online_count as online_count
+    from wsadapter.presence import online_user_count as online_user_count
+    from wsadapter.presence import online_users as online_users
+    from wsadapter.store.operations import ClientInfo as ClientInfo
+    from wsadapter.wire.outbox import Priority as Priority
+
+_EXPORTS = {
+    "wsadapter.auth": ("is_websocket",),
+    "wsadapter.broadcasting": (
+        "Receipt",
+        "abroadcast",
+        "adisconnect_client",
+        "adisconnect_user",
+        "asend_to_client",
+        "asend_to_group",
+        "asend_to_user",
+        "asend_to_users",
+        "broadcast",
+        "disconnect_client",
+        "disconnect_user",
+        "send_to_client",
+        "send_to_group",
+        "send_to_user",
+        "send_to_users",
+    ),
+    "wsadapter.close_codes": ("CloseCode", "should_reconnect"),
+    "wsadapter.errors": (
+        "AsyncContextError",
+        "EncodeError",
+        "StoreUnavailable",
+        "WSAdapterError",
+    ),
+    "wsadapter.groups": ("EVERYONE", "user_group"),
+    "wsadapter.handlers": ("handler",),
+    "wsadapter.presence": (
+        "ais_online",
+        "aonline_clients",
+        "aonline_count",
+        "aonline_user_count",
+        "aonline_users",
+        "is_online",
+        "online_clients",
+        "online_count",
+        "online_user_count",
+        "online_users",
+    ),
+    "wsadapter.store.operations": ("ClientInfo",),
+    "wsadapter.wire.outbox": ("Priority",),
+}
+
+_HOME = {name: module for module, names in _EXPORTS.items() for name in names}
+
+__all__ = ["__version__", *sorted(_HOME)]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'wsadapter' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_HOME[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,20 @@
+"""The Django app: checks registered, logouts heard."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+
+class WSAdapterConfig(AppConfig):
+    name = "wsadapter"
+    verbose_name = "wsadapter"
+
+    def ready(self) -> None:
+        from django.contrib.auth.signals import user_logged_out
+
+        from wsadapter import checks, logout
+
+        checks.register_all()
+        user_logged_out.connect(
+            logout.close_connections_of_session, dispatch_uid="wsadapter.logout"
+        )

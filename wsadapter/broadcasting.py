@@ -1,0 +1,519 @@
+"""The helpers that send, each with its asynchronous twin.
+
+A call is prepared first: arguments checked, data encoded once, nothing sent. The prepared
+`Publication` is then published at once or at commit, by the caller's kind of connection.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import msgspec
+from asgiref.sync import sync_to_async
+from django.core.signals import setting_changed
+from django.db import transaction
+
+from wsadapter import conf
+from wsadapter.close_codes import CloseCode
+from wsadapter.errors import ReservedType, WSAdapterError
+from wsadapter.event_loops import forbid_event_loop
+from wsadapter.groups import EVERYONE, client_group, layer_name, user_group, user_id
+from wsadapter.layers.publishing import (
+    Post,
+    Published,
+    Publisher,
+    RedisPublisher,
+    publisher_for,
+)
+from wsadapter.node import serving_loops
+from wsadapter.signals import publish_failed
+from wsadapter.store import RedisStore
+from wsadapter.store.operations import (
+    ClientOnline,
+    FindClient,
+    UserConnections,
+)
+from wsadapter.wire import orders
+from wsadapter.wire.envelope import RESERVED_PREFIX
+from wsadapter.wire.orders import Kick
+from wsadapter.wire.outbox import Priority
+from wsadapter.wire.payload import Frame, encode
+
+logger = logging.getLogger("wsadapter.publishing")
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What is known about a send once it has left.
+
+    Attributes:
+        pending: it waits for the commit of the surrounding transaction.
+        processes: the server processes that it reached, or None where the channel layer
+            cannot know. Sending to several users: the most that one of them has.
+        online: whether the client was connected; only `send_to_client` knows.
+
+    ``bool(receipt)`` is False only when ``online`` is False.
+    """
+
+    pending: bool = False
+    processes: int | None = None
+    online: bool | None = None
+
+    def __bool__(self) -> bool:
+        return self.online is not False
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """A prepared send: where it goes, and what.
+
+    Attributes:
+        helper: the name of the sync helper.
+        target: what the helper was given: user ids, a client id, a group, or None for all.
+        data: the data as it was given, for those who record it.
+        posts: what goes onto the channel layer.
+        client_id: the client whose presence the receipt tells.
+    """
+
+    helper: str
+    target: Any
+    data: Any
+    posts: tuple[Post, ...]
+    client_id: str | None = None
+
+
+class Recorder(Protocol):
+    """Takes publications instead of the channel layer: see `wsadapter.testing`."""
+
+    def take(self, publication: Publication) -> Receipt: ...
+
+
+#: The innermost active recorder takes everything; there is none outside of tests.
+recorders: list[Recorder] = []
+
+
+# The helpers
+
+
+def broadcast(
+    data: Any,
+    *,
+    exclude: Collection[str] = (),
+    priority: Priority = Priority.NORMAL,
+    on_commit: bool | str = False,
+    authenticated_only: bool = False,
+) -> Receipt:
+    """Send to every connection.
+
+    Args:
+        data: ``str`` is a text frame as it is, ``bytes`` a binary frame as it is, everything
+            else is encoded as JSON, once.
+        exclude: client ids that do not get it.
+        priority: what may overtake what on its way to a browser.
+        on_commit: publish when the transaction of the default database, or of the database
+            with this alias, commits; encode now. A roll-back publishes nothing.
+        authenticated_only: only to connections of users.
+
+    Raises:
+        EncodeError: the data cannot be sent; nothing was.
+        StoreUnavailable: Redis did not answer in time.
+        AsyncContextError: an event loop runs in this thread; await `abroadcast`.
+    """
+    return _send(_to_everyone(data, exclude, priority, authenticated_only), on_commit)
+
+
+async def abroadcast(
+    data: Any,
+    *,
+    exclude: Collection[str] = (),
+    priority: Priority = Priority.NORMAL,
+    on_commit: bool | str = False,
+    authenticated_only: bool = False,
+) -> Receipt:
+    """The twin of `broadcast`."""
+    return await _asend(_to_everyone(data, exclude, priority, authenticated_only), on_commit)
+
+
+def send_to_user(
+    user: Any,
+    data: Any,
+    *,
+    exclude: Collection[str] = (),
+    priority: Priority = Priority.NORMAL,
+    on_commit: bool | str = False,
+) -> Receipt:
+    """Send to all connections of a user.
+
+    Args:
+        user: a user instance or a primary key.
+
+    The other arguments and the errors are those of `broadcast`.
+
+    Raises:
+        ValueError: an anonymous or unsaved user.
+    """
+    return _send(_to_users("send_to_user", [user], data, exclude, priority), on_commit)
+
+
+async def asend_to_user(
+    user: Any,
+    data: Any,
+    *,
+    exclude: Collection[str] = (),
+    priority: Priority = Priority.NORMAL,
+    on_commit: bool | str = False,
+) -> Receipt:
+    """The twin of `send_to_user`."""
+    return await _asend(_to_users("send_to_user", [user], data, exclude, priority), on_commit)
+
+
+def send_to_users(
+    users: Iterable[Any],
+    data: Any,
+    *,
+    exclude: Collection[str] = (),
+    priority: Priority = Priority.NORMAL,
+    on_commit: bool | str = False,
+) -> Receipt:
+    """Send to all connections of several users: encoded once, one round trip.
+
+    Args:
+        users: user instances or primary keys.
+
+    The other arguments and the errors are those of `send_to_user`.
+    """
+    return _send(_to_users("send_to_users", users, data, exclude, priority), on_commit)
+
+
+async def asend_to_users(
+    users: Iterable[Any],
+    data: Any,
+    *,
+    exclude: Collection[str] = (),
+    priority: Priority = Priority.NORMAL,
+    on_commit: bool | str = False,
+) -> Receipt:
+    """The twin of `send_to_users`."""
+    return await _asend(_to_users("send_to_users", users, data, exclude, priority), on_commit)
+
+
+def send_to_client(
+    client_id: str,
+    data: Any,
+    *,
+    exclude: Collection[str] = (),
+    priority: Priority = Priority.NORMAL,
+    on_commit: bool | str = False,
+) -> Receipt:
+    """Send to one connection. The receipt's ``online`` says whether it was there.
+
+    Args:
+        client_id: from the welcome, the ``X-Client-Id`` header or `online_clients()`.
+
+    The other arguments and the errors are those of `broadcast`.
+    """
+    return _send(_to_client(client_id, data, exclude, priority), on_commit)
+
+
+async def asend_to_client(
+    client_id: str,
+    data: Any,
+    *,
+    exclude: Collection[str] = (),
+    priority: Priority = Priority.NORMAL,
+    on_commit: bool | str = False,
+) -> Receipt:
+    """The twin of `send_to_client`."""
+    return await _asend(_to_client(client_id, data, exclude, priority), on_commit)
+
+
+def send_to_group(
+    group: str,
+    data: Any,
+    *,
+    exclude: Collection[str] = (),
+    priority: Priority = Priority.NORMAL,
+    on_commit: bool | str = False,
+) -> Receipt:
+    """Send to all connections that joined a group.
+
+    Args:
+        group: any text, as given to ``join``.
+
+    The other arguments and the errors are those of `broadcast`.
+    """
+    return _send(_to_group(group, data, exclude, priority), on_commit)
+
+
+async def asend_to_group(
+    group: str,
+    data: Any,
+    *,
+    exclude: Collection[str] = (),
+    priority: Priority = Priority.NORMAL,
+    on_commit: bool | str = False,
+) -> Receipt:
+    """The twin of `send_to_group`."""
+    return await _asend(_to_group(group, data, exclude, priority), on_commit)
+
+
+def disconnect_user(
+    user: Any, code: int = CloseCode.FORCED_OUT, reason: str = "disconnected by the server"
+) -> int:
+    """Close all connections of a user, on whichever node they are.
+
+    Args:
+        user: a user instance or a primary key.
+        code: the close code; with 3500 to 3999 clients do not come back.
+
+    Returns:
+        The connections that the store knew on live nodes.
+
+    Raises:
+        StoreUnavailable: Redis did not answer in time.
+        AsyncContextError: an event loop runs in this thread; await `adisconnect_user`.
+    """
+    forbid_event_loop("disconnect_user")
+    known = conf.store().run(UserConnections(user_id(user)))
+    _publisher().publish([Post(user_group(user), Kick(code, reason))])
+    return known
+
+
+async def adisconnect_user(
+    user: Any, code: int = CloseCode.FORCED_OUT, reason: str = "disconnected by the server"
+) -> int:
+    """The twin of `disconnect_user`."""
+    known = await conf.store().arun(UserConnections(user_id(user)))
+    await _publisher().apublish([Post(user_group(user), Kick(code, reason))])
+    return known
+
+
+def disconnect_client(
+    client_id: str, code: int = CloseCode.FORCED_OUT, reason: str = "disconnected by the server"
+) -> int:
+    """Close one connection, on whichever node it is.
+
+    Returns:
+        1 if the store knew it on a live node, else 0.
+
+    The errors are those of `disconnect_user`.
+    """
+    forbid_event_loop("disconnect_client")
+    known = conf.store().run(FindClient(client_id))
+    _publisher().publish([_client_post(client_id, Kick(code, reason))])
+    return int(known is not None)
+
+
+async def adisconnect_client(
+    client_id: str, code: int = CloseCode.FORCED_OUT, reason: str = "disconnected by the server"
+) -> int:
+    """The twin of `disconnect_client`."""
+    known = await conf.store().arun(FindClient(client_id))
+    await _publisher().apublish([_client_post(client_id, Kick(code, reason))])
+    return int(known is not None)
+
+
+async def replace_client(client_id: str, *, newcomer: str) -> None:
+    """Close the connection whose id a newcomer of the same user has taken over.
+
+    Args:
+        newcomer: the serial of the connection to spare.
+    """
+    kick = Kick(CloseCode.FORCED_OUT, "replaced by a newer connection", spare=newcomer)
+    await _publisher().apublish([Post(client_group(client_id), kick)])
+
+
+def end_session(user: Any, session: str) -> None:
+    """Close the connections of one login session of a user.
+
+    Args:
+        session: the session's digest, see `wsadapter.auth.session_digest`.
+    """
+    kick = Kick(CloseCode.UNAUTHENTICATED, "logged out", session=session)
+    _publisher().publish([Post(user_group(user), kick)])
+
+
+# Preparing
+
+
+def _to_everyone(
+    data: Any, exclude: Collection[str], priority: Priority, authenticated_only: bool
+) -> Publication:
+    order = orders.push(_frame(data), exclude, priority, authenticated_only)
+    return Publication("broadcast", None, data, (Post(EVERYONE, order),))
+
+
+def _to_users(
+    helper: str, users: Iterable[Any], data: Any, exclude: Collection[str], priority: Priority
+) -> Publication:
+    # Each user once, in the order given.
+    ids = list(dict.fromkeys(user_id(user) for user in users))
+    order = orders.push(_frame(data), exclude, priority, False)
+    posts = tuple(Post(user_group(id), order) for id in ids)
+    return Publication(helper, tuple(ids), data, posts)
+
+
+def _to_client(
+    client_id: str, data: Any, exclude: Collection[str], priority: Priority
+) -> Publication:
+    order = orders.push(_frame(data), exclude, priority, False)
+    return Publication(
+        "send_to_client", client_id, data, (_client_post(client_id, order),), client_id
+    )
+
+
+def _to_group(group: str, data: Any, exclude: Collection[str], priority: Priority) -> Publication:
+    order = orders.push(_frame(data), exclude, priority, False)
+    return Publication("send_to_group", group, data, (Post(layer_name(group), order),))
+
+
+def _client_post(client_id: str, order: orders.Push | Kick) -> Post:
+    return Post(client_group(client_id), order, client_id)
+
+
+class _Typed(msgspec.Struct):
+    type: str = ""
+
+
+_typed = msgspec.json.Decoder(_Typed)
+
+
+def _frame(data: Any) -> Frame:
+    frame = encode(data)
+    # The substring spares almost every frame the decoding.
+    if isinstance(frame, str) and f'"{RESERVED_PREFIX}' in frame:
+        _refuse_reserved(frame)
+    return frame
+
+
+def _refuse_reserved(frame: str) -> None:
+    try:
+        kind = _typed.decode(frame).type
+    except msgspec.MsgspecError:
+        return  # no JSON object with a type
+    if kind.startswith(RESERVED_PREFIX):
+        raise ReservedType(
+            f'The type "{kind}" cannot be sent: types that begin with "{RESERVED_PREFIX}" '
+            "belong to wsadapter. Choose another."
+        )
+
+
+# Publishing
+
+
+def _send(publication: Publication, on_commit: bool | str) -> Receipt:
+    forbid_event_loop(publication.helper)
+    if on_commit is not False:
+        return _at_commit(publication, on_commit)
+    return _publish(publication)
+
+
+async def _asend(publication: Publication, on_commit: bool | str) -> Receipt:
+    if on_commit is not False:
+        # Transactions belong to the thread that Django keeps for synchronous code.
+        return await sync_to_async(_at_commit, thread_sensitive=True)(publication, on_commit)
+    return await _apublish(publication)
+
+
+def _publish(publication: Publication) -> Receipt:
+    if recorders:
+        return recorders[-1].take(publication)
+    publisher, question = _publisher(), _question(publication)
+    if isinstance(publisher, RedisPublisher) and question is not None:
+        published = publisher.publish(publication.posts, question)
+    else:
+        published = publisher.publish(publication.posts)
+    if publication.client_id is None:
+        return Receipt(processes=published.processes)
+    online = _answer(published, publication.client_id)
+    if online is None:
+        online = conf.store().run(ClientOnline(publication.client_id))
+    return Receipt(processes=published.processes, online=online)
+
+
+async def _apublish(publication: Publication) -> Receipt:
+    if recorders:
+        return recorders[-1].take(publication)
+    publisher, question = _publisher(), _question(publication)
+    if isinstance(publisher, RedisPublisher) and question is not None:
+        published = await publisher.apublish(publication.posts, question)
+    else:
+        published = await publisher.apublish(publication.posts)
+    if publication.client_id is None:
+        return Receipt(processes=published.processes)
+    online = _answer(published, publication.client_id)
+    if online is None:
+        online = await conf.store().arun(ClientOnline(publication.client_id))
+    return Receipt(processes=published.processes, online=online)
+
+
+def _question(publication: Publication) -> Any:
+    """Whether the client is online, as a command for the publisher's own round trip."""
+    store = conf.store() if publication.client_id is not None else None
+    if not isinstance(store, RedisStore):
+        return None
+    assert publication.client_id is not None
+    return store.pool, store.step(ClientOnline(publication.client_id)).command
+
+
+def _answer(published: Published, client_id: str) -> bool | None:
+    """The store's reply that came along, or None when it has to be asked by itself."""
+    store = conf.store()
+    if published.reply is None or isinstance(published.reply, Exception):
+        return None
+    assert isinstance(store, RedisStore)
+    return store.step(ClientOnline(client_id)).parse(published.reply)
+
+
+def _at_commit(publication: Publication, on_commit: bool | str) -> Receipt:
+    hook = CommitHook(publication)
+    using = None if on_commit is True else str(on_commit)
+    transaction.on_commit(hook, using=using, robust=True)
+    # Outside of a transaction Django has called the hook already.
+    return hook.receipt or Receipt(pending=True)
+
+
+class CommitHook:
+    """Publishes when its transaction commits. A failure harms nobody: the data is committed."""
+
+    def __init__(self, publication: Publication) -> None:
+        self.publication = publication
+        self.receipt: Receipt | None = None
+
+    def __call__(self) -> None:
+        try:
+            self.receipt = _publish(self.publication)
+        except WSAdapterError as error:
+            logger.exception(
+                "What %s was to send at commit could not be published.", self.publication.helper
+            )
+            publish_failed.send_robust(CommitHook, error=error)
+
+
+_publishers: dict[str, tuple[Any, Publisher]] = {}
+
+
+def _publisher() -> Publisher:
+    """The publisher of the project's channel layer, made anew when the layer changes."""
+    layer = conf.layer()
+    found = _publishers.get("publisher")
+    if found is None or found[0] is not layer:
+        publisher = publisher_for(
+            layer,
+            serving_loops,
+            timeout_seconds=conf.settings.redis_timeout,
+            max_connections=conf.settings.redis_pool_size,
+        )
+        found = _publishers["publisher"] = (layer, publisher)
+    return found[1]
+
+
+def _forget_publisher(*, setting: str, **kwargs: Any) -> None:
+    if setting in ("WSADAPTER", "CHANNEL_LAYERS"):
+        _publishers.clear()
+
+
+setting_changed.connect(_forget_publisher)

@@ -1,0 +1,47 @@
+"""WebSocket close codes: one public taxonomy, so that the number alone tells a client what to do.
+
+The ranges are those of the Centrifugal client protocol: 3000-3499 and 4000-4499 mean "come
+back", 3500-3999 and 4500-4999 mean "do not". Below 3000, RFC 6455 section 7.4 applies: a
+normal end (1000) and a message that is too big (1009) would only repeat themselves.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class CloseCode(IntEnum):
+    """The codes that wsadapter itself closes a connection with."""
+
+    NORMAL = 1000
+    NO_STATUS = 1005
+    ABNORMAL = 1006
+    # Come back.
+    SHUTDOWN = 3001
+    SERVER_ERROR = 3004
+    CREDENTIALS_EXPIRED = 3005
+    SLOW = 3008
+    INSUFFICIENT_STATE = 3010
+    NO_PONG = 3012
+    TOO_MANY = 3013
+    # Do not come back.
+    UNAUTHENTICATED = 3500
+    BAD_REQUEST = 3501
+    FORCED_OUT = 3503
+    CONNECTION_LIMIT = 3504
+    NOT_PERMITTED = 3507
+
+
+#: Ends that nobody needs to hear about: the page was left, or the server restarts.
+NORMAL_CODES = frozenset({1000, 1001, CloseCode.NO_STATUS, 1012, CloseCode.SHUTDOWN})
+
+
+def should_reconnect(code: int) -> bool:
+    """Whether a client that was closed with this code should connect again.
+
+    Args:
+        code: the close code as the client saw it, 1000 to 4999.
+    """
+    if code < 3000:
+        return code not in (1000, 1009)
+    return code % 1000 < 500

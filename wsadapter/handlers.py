@@ -1,0 +1,160 @@
+"""``@handler``: which method takes which message, with the payload's type from its annotation."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import msgspec
+
+from wsadapter.errors import HandlerError, InvalidMessage
+from wsadapter.wire.envelope import RESERVED_PREFIX, Envelope, ErrorCode
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+_MARK = "_wsadapter_message_type"
+
+
+def handler(type: str) -> Callable[[Method], Method]:
+    """Declare an ``async def`` method of a consumer as the handler of a message type.
+
+    ``{"type": "chat.say", "id": 7, "text": "hi"}`` from the browser calls the method that is
+    declared with ``@handler("chat.say")``. Its parameter's annotation (``msgspec.Struct``,
+    dataclass, TypedDict, pydantic model, ``dict``) is what the fields are validated against;
+    what it returns is the reply with the same id.
+
+    Raises:
+        HandlerError: the type is reserved or empty, or the method is not ``async def``.
+    """
+    if not type or callable(type):
+        raise HandlerError('@handler needs the message type: @handler("chat.say").')
+    if type.startswith(RESERVED_PREFIX):
+        raise HandlerError(
+            f'@handler("{type}"): types that begin with "{RESERVED_PREFIX}" belong to '
+            "wsadapter; choose another."
+        )
+
+    def mark(method: Method) -> Method:
+        if not inspect.iscoroutinefunction(method):
+            raise HandlerError(f'The handler of "{type}" must be declared with async def.')
+        setattr(method, _MARK, type)
+        return method
+
+    return mark
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """A declared handler: the method's name and how its payload is made."""
+
+    method: str
+    convert: Callable[[dict[str, Any]], Any] | None
+
+    async def __call__(self, consumer: Any, envelope: Envelope) -> Any:
+        """Validate the fields and call the method.
+
+        Raises:
+            InvalidMessage: a field does not fit; it has the path and the request's id.
+        """
+        method = getattr(consumer, self.method)
+        if self.convert is None:
+            return await method()
+        return await method(self._payload(envelope, self.convert))
+
+    def _payload(self, envelope: Envelope, convert: Callable[[dict[str, Any]], Any]) -> Any:
+        try:
+            return convert(envelope.fields)
+        except msgspec.ValidationError as error:
+            sentence, _, path = str(error).partition(" - at `")
+            raise InvalidMessage(
+                ErrorCode.INVALID, f"{sentence}.", path=path.rstrip("`") or "$", id=envelope.id
+            ) from error
+
+
+def collect(consumer: type) -> dict[str, Handler]:
+    """The handlers that a consumer class declares, by message type.
+
+    Raises:
+        HandlerError: two methods declare one type, or a signature cannot take a message.
+    """
+    found: dict[str, Handler] = {}
+    for name, method in inspect.getmembers(consumer, inspect.isfunction):
+        type = getattr(method, _MARK, None)
+        if type is None:
+            continue
+        if type in found:
+            raise HandlerError(
+                f'{consumer.__qualname__}: both {found[type].method} and {name} handle "{type}".'
+            )
+        found[type] = Handler(name, _converter(consumer, name, method))
+    return found
+
+
+def _converter(
+    consumer: type, name: str, method: Callable[..., Any]
+) -> Callable[[dict[str, Any]], Any] | None:
+    parameters = list(inspect.signature(method).parameters.values())[1:]
+    required = [p for p in parameters if p.default is p.empty and p.kind in _POSITIONAL]
+    if len(required) > 1:
+        raise HandlerError(
+            f"{consumer.__qualname__}.{name} takes {len(required)} arguments; a handler takes "
+            "one, the message: async def say(self, message: Say)."
+        )
+    if not parameters:
+        return None
+    annotation = _annotations(consumer, name, method).get(parameters[0].name, dict)
+    return _conversion_to(annotation, f"{consumer.__qualname__}.{name}")
+
+
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
+def _annotations(consumer: type, name: str, method: Callable[..., Any]) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(method)
+    except NameError as error:
+        raise HandlerError(
+            f"The annotation of {consumer.__qualname__}.{name} cannot be resolved: {error}. "
+            "Define or import its type at module level."
+        ) from error
+
+
+def _conversion_to(annotation: Any, where: str) -> Callable[[dict[str, Any]], Any]:
+    if hasattr(annotation, "model_validate"):
+        return lambda fields: _validate_model(annotation, _own_fields(fields))
+    try:
+        msgspec.json.Decoder(annotation)
+    except TypeError as error:
+        raise HandlerError(
+            f"{where}: a message cannot be read as {annotation!r}: {error}. Annotate with a "
+            "msgspec.Struct, a dataclass, a TypedDict, a pydantic model or dict."
+        ) from error
+    if _declares(annotation, "type") or _declares(annotation, "id"):
+        return lambda fields: msgspec.convert(fields, annotation)
+    return lambda fields: msgspec.convert(_own_fields(fields), annotation)
+
+
+def _declares(annotation: Any, field: str) -> bool:
+    """Whether a payload type wants one of the envelope's own fields."""
+    config = getattr(annotation, "__struct_config__", None)
+    if config is not None and config.tag_field == field:
+        return True
+    return field in typing.get_type_hints(annotation) if isinstance(annotation, type) else True
+
+
+def _own_fields(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if name not in ("type", "id")}
+
+
+def _validate_model(model: Any, fields: dict[str, Any]) -> Any:
+    try:
+        return model.model_validate(fields)
+    except ValueError as error:  # pydantic.ValidationError, without importing pydantic
+        first = error.errors()[0] if hasattr(error, "errors") else {"loc": (), "msg": str(error)}
+        path = "".join(
+            f"[{step}]" if isinstance(step, int) else f".{step}" for step in first["loc"]
+        )
+        raise msgspec.ValidationError(f"{first['msg']} - at `${path}`") from error

@@ -1,0 +1,59 @@
+"""What waits for one connection's handlers: bounded, in the order of arrival."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+from wsadapter.wire.orders import Message
+
+#: Frames of the browser that may wait before its connection is not read any more.
+MAX_FRAMES = 100
+#: Messages of plain Channels code that may wait before further ones are dropped.
+MAX_EVENTS = 1000
+
+
+class Inbox:
+    """The browser's frames and the layer's events of one connection, in one order.
+
+    A browser can be made to wait, so its frames are never dropped; a channel layer cannot.
+    """
+
+    def __init__(self) -> None:
+        self.dropped = 0
+        self._waiting: deque[Message] = deque()
+        self._frames = 0
+        self._room: asyncio.Event | None = None
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    @property
+    def full(self) -> bool:
+        """Whether the browser has to wait."""
+        return self._frames >= MAX_FRAMES
+
+    async def put_frame(self, message: Message) -> None:
+        """Queue a frame of the browser, as soon as there is room."""
+        while self.full:
+            self._room = asyncio.Event()
+            await self._room.wait()
+        self._frames += 1
+        self._waiting.append(message)
+
+    def put_event(self, message: Message) -> bool:
+        """Queue a message of the layer. Returns whether there was room."""
+        if len(self._waiting) - self._frames >= MAX_EVENTS:
+            self.dropped += 1
+            return False
+        self._waiting.append(message)
+        return True
+
+    def pop(self) -> Message:
+        """The oldest message; the inbox must not be empty."""
+        message = self._waiting.popleft()
+        if message["type"].startswith("websocket."):
+            self._frames -= 1
+            if self._room is not None:
+                self._room.set()
+        return message

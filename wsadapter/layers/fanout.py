@@ -1,0 +1,187 @@
+"""Which local channels are in which group, and how one message reaches all of them.
+
+One `Fanout` serves one event loop and is only ever touched from it, so it needs no locks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from channels.exceptions import ChannelFull
+
+from wsadapter.wire.orders import KICK, PUSH, Kick, Message, Push
+
+logger = logging.getLogger("wsadapter.layers")
+
+Decode = Callable[[], Message]
+
+
+class Member(Protocol):
+    """Who receives what arrives on a channel."""
+
+    def push(self, push: Push) -> None:
+        """Take a frame for the browser; the same object goes to every local member."""
+
+    def kick(self, kick: Kick) -> None:
+        """Close the connection."""
+
+    def event(self, message: Message) -> None:
+        """Take a message of plain Channels code; the dict is the member's own."""
+
+    def gap(self) -> None:
+        """Learn that messages may have been missed."""
+
+
+class Fanout:
+    """The local channels of one event loop and the groups that they are in."""
+
+    def __init__(self) -> None:
+        self.members: dict[str, Member] = {}
+        self.groups: dict[str, dict[str, Member]] = {}
+        self._groups_of: dict[str, set[str]] = {}
+
+    def attach(self, channel: str, member: Member) -> None:
+        """Let a channel's messages go to a member."""
+        self.members[channel] = member
+        for group in self._groups_of.get(channel, ()):
+            self.groups[group][channel] = member
+
+    def detach(self, channel: str) -> list[str]:
+        """Forget a channel. Returns the groups that have no local member any more."""
+        self.members.pop(channel, None)
+        return [group for group in self._groups_of.pop(channel, ()) if self._drop(group, channel)]
+
+    def join(self, group: str, channel: str) -> bool:
+        """Add a channel to a group. Returns whether it is the group's first local one."""
+        channels = self.groups.setdefault(group, {})
+        first = not channels
+        channels[channel] = self.members[channel]
+        self._groups_of.setdefault(channel, set()).add(group)
+        return first
+
+    def leave(self, group: str, channel: str) -> bool:
+        """Take a channel out of a group. Returns whether it was the group's last local one."""
+        groups = self._groups_of.get(channel, set())
+        if group not in groups:
+            return False
+        groups.remove(group)
+        if not groups:
+            del self._groups_of[channel]
+        return self._drop(group, channel)
+
+    def to_channel(self, channel: str, decode: Decode) -> bool:
+        """Hand a message to one local channel. Returns whether there is such a channel."""
+        member = self.members.get(channel)
+        if member is None:
+            return False
+        hand_over([member], decode)
+        return True
+
+    def to_group(self, group: str, decode: Decode) -> bool:
+        """Hand a message to a group's local channels. Returns whether there are any."""
+        members = self.groups.get(group)
+        if not members:
+            return False
+        # A copy: a member that is closed by the message leaves the group meanwhile.
+        hand_over(list(members.values()), decode)
+        return True
+
+    def gap(self) -> None:
+        """Tell every member that messages may have been missed."""
+        for member in list(self.members.values()):
+            member.gap()
+
+    def _drop(self, group: str, channel: str) -> bool:
+        channels = self.groups[group]
+        channels.pop(channel, None)
+        if channels:
+            return False
+        del self.groups[group]
+        return True
+
+
+def hand_over(members: list[Member], decode: Decode) -> None:
+    """Decode once, whatever the number of members; a member that fails fails alone."""
+    message = decode()
+    kind = message.get("type")
+    if kind == PUSH:
+        push = Push.from_message(message)
+        for member in members:
+            _guarded(member.push, push)
+    elif kind == KICK:
+        kick = Kick.from_message(message)
+        for member in members:
+            _guarded(member.kick, kick)
+    else:
+        # Plain consumers own their message and may change it: each gets a fresh one.
+        for index, member in enumerate(members):
+            _guarded(member.event, decode() if index else message)
+
+
+def _guarded(deliver: Callable[[Any], None], what: Push | Kick | Message) -> None:
+    try:
+        deliver(what)
+    except Exception:
+        logger.exception("A connection failed to take a message; the others have it.")
+
+
+class QueueMember:
+    """The bounded queue of a plain Channels consumer.
+
+    Args:
+        channel: the name, for the log.
+        capacity: messages that may wait; the newest is dropped beyond, counted and logged.
+    """
+
+    def __init__(self, channel: str, capacity: int) -> None:
+        self.channel = channel
+        self.capacity = capacity
+        self.dropped = 0
+        self._waiting: deque[Message] = deque()
+        self._arrived = asyncio.Event()
+
+    def push(self, push: Push) -> None:
+        self.event(push.to_message(carries_bytes=True))
+
+    def kick(self, kick: Kick) -> None:
+        self.event(kick.to_message())
+
+    def event(self, message: Message) -> None:
+        try:
+            self.put(message)
+        except ChannelFull:
+            self._count_drop()
+
+    def put(self, message: Message) -> None:
+        """Queue a message.
+
+        Raises:
+            ChannelFull: as many wait as may.
+        """
+        if len(self._waiting) >= self.capacity:
+            raise ChannelFull(self.channel)
+        self._waiting.append(message)
+        self._arrived.set()
+
+    def gap(self) -> None:
+        """A plain consumer has no way to hear of it."""
+
+    async def get(self) -> Message:
+        while not self._waiting:
+            self._arrived.clear()
+            await self._arrived.wait()
+        return self._waiting.popleft()
+
+    def _count_drop(self) -> None:
+        self.dropped += 1
+        if self.dropped == 1:
+            logger.warning(
+                "The consumer on channel %s does not keep up: %d messages wait, further ones "
+                "are dropped. Raise the layer's capacity or make the consumer faster.",
+                self.channel,
+                self.capacity,
+            )

@@ -1,0 +1,156 @@
+"""A channel layer within one process: any thread may send, each loop's members receive."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import uuid
+from collections.abc import Callable
+from copy import deepcopy
+from typing import Any
+
+from channels.layers import BaseChannelLayer
+
+from wsadapter.layers.fanout import Fanout, Member, QueueMember
+from wsadapter.wire.orders import Message
+
+
+class InMemoryChannelLayer(BaseChannelLayer):
+    """A complete Channels layer for one process: development, tests, single-process servers.
+
+    Unlike the stock one it delivers on the loop that owns the member, so sending from another
+    thread works, and it copies a message per plain consumer only, never per browser.
+
+    Args:
+        expiry: accepted for compatibility; nothing waits long enough to expire.
+        group_expiry: accepted for compatibility; membership ends with its consumer.
+        capacity: messages that may wait for a plain consumer.
+        channel_capacity: glob pattern -> capacity.
+    """
+
+    extensions = ["groups", "flush"]
+
+    def __init__(
+        self,
+        expiry: int = 60,
+        group_expiry: int = 86400,
+        capacity: int = 100,
+        channel_capacity: dict[str, int] | None = None,
+    ) -> None:
+        super().__init__(expiry=expiry, capacity=capacity)
+        self.channel_capacity = self.compile_capacities(channel_capacity or {})
+        self.process = uuid.uuid4().hex[:16]
+        self._fanouts: dict[asyncio.AbstractEventLoop, Fanout] = {}
+        self._lock = threading.Lock()
+
+    # The channel layer API
+
+    async def new_channel(self, prefix: str = "specific.") -> str:
+        channel = f"{prefix}{self.process}!{uuid.uuid4().hex[:16]}"
+        self._queue(channel)
+        return channel
+
+    async def send(self, channel: str, message: Message) -> None:
+        self.require_valid_channel_name(channel)
+        if not self.deliver_to_channel(channel, deepcopy(message)):
+            self._queue(channel).put(deepcopy(message))
+
+    async def receive(self, channel: str) -> Message:
+        self.require_valid_channel_name(channel)
+        try:
+            return await self._queue(channel).get()
+        except asyncio.CancelledError:
+            # Channels cancels receive() when the consumer ends; it never says so otherwise.
+            # A general channel outlives its readers, as its messages may wait for the next.
+            if "!" in channel:
+                self.fanout().detach(channel)
+            raise
+
+    def _queue(self, channel: str) -> QueueMember:
+        fanout = self.fanout()
+        member = fanout.members.get(channel)
+        if not isinstance(member, QueueMember):
+            member = QueueMember(channel, self.get_capacity(channel))
+            fanout.attach(channel, member)
+        return member
+
+    async def group_add(self, group: str, channel: str) -> None:
+        self.require_valid_group_name(group)
+        fanout = self.fanout()
+        if channel not in fanout.members:
+            self._queue(channel)
+        fanout.join(group, channel)
+
+    async def group_discard(self, group: str, channel: str) -> None:
+        self.require_valid_group_name(group)
+        self.fanout().leave(group, channel)
+
+    async def group_send(self, group: str, message: Message) -> None:
+        self.require_valid_group_name(group)
+        self.deliver_to_group(group, deepcopy(message))
+
+    async def flush(self) -> None:
+        with self._lock:
+            self._fanouts.clear()
+
+    # What wsadapter's consumers and helpers use
+
+    def fanout(self) -> Fanout:
+        """The fan-out of the running loop."""
+        loop = asyncio.get_running_loop()
+        with self._lock:
+            if loop not in self._fanouts:
+                self._forget_closed_loops()
+                self._fanouts[loop] = Fanout()
+            return self._fanouts[loop]
+
+    async def attach(self, channel: str, member: Member) -> None:
+        self.fanout().attach(channel, member)
+
+    async def detach(self, channel: str) -> None:
+        self.fanout().detach(channel)
+
+    async def join(self, groups: list[str], channel: str) -> None:
+        for group in groups:
+            self.fanout().join(group, channel)
+
+    def deliver_to_group(self, group: str, message: Message) -> int:
+        """Deliver from any thread. Returns the processes reached: 1 or 0."""
+        return self._deliver(
+            lambda fanout: group in fanout.groups,
+            lambda fanout: fanout.to_group(group, lambda: deepcopy(message)),
+        )
+
+    def deliver_to_channel(self, channel: str, message: Message) -> int:
+        """Deliver from any thread. Returns the processes reached: 1 or 0."""
+        return self._deliver(
+            lambda fanout: channel in fanout.members,
+            lambda fanout: fanout.to_channel(channel, lambda: deepcopy(message)),
+        )
+
+    def _deliver(self, has: Callable[[Fanout], bool], hand_over: Callable[[Fanout], Any]) -> int:
+        with self._lock:
+            fanouts = [
+                (loop, fanout)
+                for loop, fanout in self._fanouts.items()
+                if not loop.is_closed() and has(fanout)
+            ]
+        running = _running_loop()
+        for loop, fanout in fanouts:
+            if loop is running:
+                hand_over(fanout)
+            else:
+                loop.call_soon_threadsafe(hand_over, fanout)
+        return 1 if fanouts else 0
+
+    def _forget_closed_loops(self) -> None:
+        self._fanouts = {
+            loop: fanout for loop, fanout in self._fanouts.items() if not loop.is_closed()
+        }
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

@@ -1,0 +1,260 @@
+"""A channel layer on Redis pub/sub that subscribes and decodes once per process.
+
+On the wire it is channels_redis' ``RedisPubSubChannelLayer``: the same channel names, the same
+serialisers, the same encryption. Old and new processes can run side by side.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Callable, Iterable
+from typing import Any, cast
+
+from channels.layers import BaseChannelLayer
+from channels_redis.serializers import registry
+from channels_redis.utils import _consistent_hash, decode_hosts
+
+from wsadapter.layers.fanout import Fanout, Member, QueueMember
+from wsadapter.layers.subscriber import Subscriber
+from wsadapter.redis_pool import at_loop_shutdown, pool_for
+from wsadapter.wire.orders import Message
+
+logger = logging.getLogger("wsadapter.layers")
+
+#: With encryption keys set, older messages are refused, so that captured ones do not replay.
+MAX_MESSAGE_AGE_SECONDS = 60
+
+
+class RedisChannelLayer(BaseChannelLayer):
+    """A complete Channels layer over Redis pub/sub.
+
+    Args:
+        hosts: as channels_redis takes them; several are sharded by name.
+        prefix: of all Redis channel names.
+        expiry: seconds; accepted for compatibility, as pub/sub stores nothing.
+        group_expiry: accepted for compatibility; membership ends with its consumer.
+        capacity: messages that may wait for a plain consumer.
+        channel_capacity: glob pattern -> capacity.
+        symmetric_encryption_keys: the first encrypts, all of them decrypt.
+        serializer_format: ``"msgpack"`` or ``"json"``, as registered in channels_redis.
+        timeout_seconds: for each command.
+        max_connections: the size of the pool for publishing.
+    """
+
+    extensions = ["groups", "flush"]
+
+    def __init__(
+        self,
+        hosts: Any = None,
+        prefix: str = "asgi",
+        expiry: int = 60,
+        group_expiry: int = 86400,
+        capacity: int = 100,
+        channel_capacity: dict[str, int] | None = None,
+        symmetric_encryption_keys: list[str | bytes] | None = None,
+        serializer_format: str = "msgpack",
+        timeout_seconds: float = 2.0,
+        max_connections: int = 20,
+    ) -> None:
+        super().__init__(expiry=expiry, capacity=capacity)
+        self.channel_capacity = self.compile_capacities(channel_capacity or {})
+        self.prefix = prefix
+        self.hosts = decode_hosts(hosts)
+        self.pools = [
+            pool_for(host, timeout_seconds=timeout_seconds, max_connections=max_connections)
+            for host in self.hosts
+        ]
+        self._serializer = registry.get_serializer(
+            serializer_format,
+            symmetric_encryption_keys=symmetric_encryption_keys,
+            expiry=MAX_MESSAGE_AGE_SECONDS - 10 if symmetric_encryption_keys else None,
+        )
+        self._locals: dict[asyncio.AbstractEventLoop, LoopLayer] = {}
+
+    def serialize(self, message: Message) -> bytes:
+        return cast("bytes", self._serializer.serialize(message))
+
+    def deserialize(self, payload: bytes) -> Message:
+        return cast("Message", self._serializer.deserialize(payload))
+
+    # The channel layer API
+
+    async def new_channel(self, prefix: str = "specific.") -> str:
+        return await self.local().new_channel(prefix)
+
+    async def send(self, channel: str, message: Message) -> None:
+        await self._publish(channel, message)
+
+    async def receive(self, channel: str) -> Message:
+        return await self.local().receive(channel)
+
+    async def group_add(self, group: str, channel: str) -> None:
+        if channel not in self.local().fanout.members:
+            raise RuntimeError(
+                f"{channel!r} is not a channel of this process. A consumer can only add its own: "
+                f"await self.channel_layer.group_add({group!r}, self.channel_name)"
+            )
+        await self.local().join([group], channel)
+
+    async def group_discard(self, group: str, channel: str) -> None:
+        self.local().leave(group, channel)
+
+    async def group_send(self, group: str, message: Message) -> None:
+        await self._publish(self.group_channel(group), message)
+
+    async def flush(self) -> None:
+        await self.local().close()
+
+    # What wsadapter's consumers and helpers use
+
+    async def attach(self, channel: str, member: Member) -> None:
+        self.local().fanout.attach(channel, member)
+
+    async def detach(self, channel: str) -> None:
+        await self.local().detach(channel)
+
+    async def join(self, groups: list[str], channel: str) -> None:
+        """Join several groups with one command per shard."""
+        await self.local().join(groups, channel)
+
+    def group_channel(self, group: str) -> str:
+        """The Redis channel of a group, spelt as channels_redis spells it."""
+        return f"{self.prefix}__group__{group}"
+
+    def shard(self, name: str) -> int:
+        return cast("int", _consistent_hash(name, len(self.pools)))
+
+    def local(self) -> LoopLayer:
+        """The part of the layer that belongs to the running loop."""
+        loop = asyncio.get_running_loop()
+        found = self._locals.get(loop)
+        if found is None:
+            found = self._locals[loop] = LoopLayer(self)
+            at_loop_shutdown(self._close_local, loop)
+        return found
+
+    async def _close_local(self, loop: asyncio.AbstractEventLoop) -> None:
+        await self._locals.pop(loop).close()
+
+    async def _publish(self, name: str, message: Message) -> None:
+        pool = self.pools[self.shard(name)]
+        with pool.reachable():
+            await pool.async_client().publish(name, self.serialize(message))
+
+
+class LoopLayer:
+    """The fan-out and the subscriptions of one event loop."""
+
+    def __init__(self, layer: RedisChannelLayer) -> None:
+        self.layer = layer
+        self.process = uuid.uuid4().hex[:16]
+        self.undecodable = 0
+        self.fanout = Fanout()
+        self._subscribers = [
+            Subscriber(pool, self._on_message, self._on_gap) for pool in layer.pools
+        ]
+
+    async def new_channel(self, prefix: str) -> str:
+        # One pattern per process and shard serves all channels: after the first one, a new
+        # channel costs no round trip.
+        pattern = f"{self.layer.prefix}{prefix}{self.process}!*"
+        await asyncio.gather(
+            *(subscriber.subscribe_pattern(pattern) for subscriber in self._subscribers)
+        )
+        channel = f"{pattern[:-1]}{uuid.uuid4().hex[:16]}"
+        self._queue(channel)
+        return channel
+
+    async def receive(self, channel: str) -> Message:
+        general = "!" not in channel
+        if general and channel not in self.fanout.members:
+            await self._subscribers[self.layer.shard(channel)].subscribe(channel)
+        try:
+            return await self._queue(channel).get()
+        except asyncio.CancelledError:
+            # Channels cancels receive() when the consumer ends; it never says so otherwise.
+            if not general:
+                await self.detach(channel)
+            raise
+
+    async def join(self, groups: Iterable[str], channel: str) -> None:
+        names = [self.layer.group_channel(group) for group in groups]
+        for name in names:
+            self.fanout.join(name, channel)
+        # Also those that have members already: their confirmation may still be on its way.
+        await asyncio.gather(
+            *(
+                self._subscribers[shard].subscribe(*of_shard)
+                for shard, of_shard in self._by_shard(names).items()
+            )
+        )
+
+    def leave(self, group: str, channel: str) -> None:
+        name = self.layer.group_channel(group)
+        if self.fanout.leave(name, channel):
+            self._unsubscribe([name])
+
+    async def detach(self, channel: str) -> None:
+        """Forget a channel; with the last one, the connections to Redis are closed."""
+        self._unsubscribe(self.fanout.detach(channel))
+        if not self.fanout.members:
+            await self._stop()
+
+    async def close(self) -> None:
+        """Forget all channels and groups and close the connections."""
+        self.fanout = Fanout()
+        await self._stop()
+
+    async def _stop(self) -> None:
+        await asyncio.gather(*(subscriber.stop() for subscriber in self._subscribers))
+
+    def _unsubscribe(self, names: list[str]) -> None:
+        for shard, of_shard in self._by_shard(names).items():
+            self._subscribers[shard].unsubscribe(of_shard)
+
+    def _by_shard(self, names: list[str]) -> dict[int, list[str]]:
+        shards: dict[int, list[str]] = {}
+        for name in names:
+            shards.setdefault(self.layer.shard(name), []).append(name)
+        return shards
+
+    def _queue(self, channel: str) -> QueueMember:
+        member = self.fanout.members.get(channel)
+        if not isinstance(member, QueueMember):
+            member = QueueMember(channel, self.layer.get_capacity(channel))
+            self.fanout.attach(channel, member)
+        return member
+
+    def _on_message(self, name: str, payload: bytes) -> None:
+        hand_over: Callable[..., bool] = (
+            self.fanout.to_group if name in self.fanout.groups else self.fanout.to_channel
+        )
+        try:
+            hand_over(name, lambda: self._decode(payload))
+        except Exception as error:
+            # Junk, another key, another format: whoever sent it, nobody is disconnected.
+            self._refuse(name, error)
+
+    def _decode(self, payload: bytes) -> Message:
+        message = self.layer.deserialize(payload)
+        if not isinstance(message, dict):
+            raise TypeError(f"expected a dict, got {type(message).__name__}")
+        return message
+
+    def _refuse(self, name: str, error: Exception) -> None:
+        self.undecodable += 1
+        if self.undecodable == 1:
+            logger.warning(
+                "A message on the Redis channel %s cannot be decoded (%s: %s) and is ignored, as "
+                "further ones will be. Check that all processes use the same serializer_format "
+                "and symmetric_encryption_keys, that their clocks agree, and that nothing else "
+                "publishes under this prefix.",
+                name,
+                type(error).__name__,
+                error,
+            )
+
+    def _on_gap(self) -> None:
+        self.fanout.gap()

@@ -1,0 +1,236 @@
+"""One connection to one Redis that stays subscribed, whatever happens to that Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import redis
+from redis.asyncio.connection import AbstractConnection
+
+from wsadapter.redis_pool import RedisPool
+
+logger = logging.getLogger("wsadapter.layers")
+
+FIRST_RETRY_SECONDS = 0.05
+LAST_RETRY_SECONDS = 1.0
+#: Silence after which the connection is asked whether it still lives.
+PING_AFTER_SECONDS = 5.0
+
+
+class Subscriber:
+    """Keeps a set of names subscribed and hands on what is published to them.
+
+    The names that are asked for in one turn of the event loop leave in one command. After a
+    lost connection all names are subscribed again in one command, and `on_gap` is called.
+
+    Args:
+        pool: where; the connection is made from it but does not count towards its size.
+        on_message: called with the channel's name and the payload.
+        on_gap: called after a reconnect: what was published meanwhile is lost.
+    """
+
+    def __init__(
+        self,
+        pool: RedisPool,
+        on_message: Callable[[str, bytes], None],
+        on_gap: Callable[[], None],
+    ) -> None:
+        self._pool = pool
+        self._on_message = on_message
+        self._on_gap = on_gap
+        self._channels: set[str] = set()
+        self._patterns: set[str] = set()
+        self._confirmed: set[str] = set()
+        self._waiting: dict[str, asyncio.Future[None]] = {}
+        self._outgoing: dict[str, set[str]] = {}
+        self._sends: set[asyncio.Task[None]] = set()
+        self._connection: AbstractConnection | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._gap_pending: set[str] | None = None
+        self.reconnects = 0
+
+    async def subscribe(self, *names: str) -> None:
+        """Subscribe and wait for Redis' word that it is so.
+
+        Raises:
+            StoreUnavailable: it did not come within the pool's timeout.
+        """
+        await self._ask("SUBSCRIBE", self._channels, names)
+
+    async def subscribe_pattern(self, pattern: str) -> None:
+        """The same for a pattern in Redis' glob syntax."""
+        await self._ask("PSUBSCRIBE", self._patterns, (pattern,))
+
+    def unsubscribe(self, names: Iterable[str]) -> None:
+        """Unsubscribe soon; nobody waits for it."""
+        gone = self._channels.intersection(names)
+        self._channels -= gone
+        self._confirmed -= gone
+        for name in gone:
+            self._outgoing.get("SUBSCRIBE", set()).discard(name)
+        if gone:
+            self._send_soon("UNSUBSCRIBE", gone)
+
+    async def stop(self) -> None:
+        """Close the connection and forget all names."""
+        task, self._task = self._task, None
+        self._channels.clear()
+        self._patterns.clear()
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+        for future in self._waiting.values():
+            future.cancel()
+        self._waiting.clear()
+
+    async def _ask(self, command: str, wanted: set[str], names: Iterable[str]) -> None:
+        loop = asyncio.get_running_loop()
+        futures = []
+        for name in names:
+            if name in self._confirmed:
+                continue
+            if name not in self._waiting:
+                self._waiting[name] = loop.create_future()
+                wanted.add(name)
+                self._send_soon(command, {name})
+            futures.append(asyncio.shield(self._waiting[name]))
+        if not futures:
+            return
+        self._ensure_running()
+        with self._pool.reachable():
+            async with asyncio.timeout(self._pool.timeout_seconds):
+                await asyncio.gather(*futures)
+
+    def _ensure_running(self) -> None:
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._run())
+
+    def _send_soon(self, command: str, names: set[str]) -> None:
+        """Collect the names of one turn of the loop; they leave together."""
+        if not self._outgoing:
+            asyncio.get_running_loop().call_soon(self._flush)
+        # The opposite order of the same turn is settled by what is wanted at the flush.
+        self._outgoing.setdefault(command, set()).update(names)
+
+    def _flush(self) -> None:
+        outgoing, self._outgoing = self._outgoing, {}
+        if self._connection is None:
+            return  # on connecting, everything that is wanted is subscribed
+        commands = [
+            (command, *names)
+            for command, names in (
+                (command, self._still_meant(command, names)) for command, names in outgoing.items()
+            )
+            if names
+        ]
+        task = asyncio.get_running_loop().create_task(self._send(self._connection, commands))
+        self._sends.add(task)
+        task.add_done_callback(self._sends.discard)
+
+    def _still_meant(self, command: str, names: set[str]) -> set[str]:
+        if command == "UNSUBSCRIBE":
+            return names - self._channels
+        return names & (self._channels | self._patterns)
+
+    async def _send(self, connection: AbstractConnection, commands: list[tuple[str, ...]]) -> None:
+        try:
+            await connection.send_packed_command(connection.pack_commands(commands))
+        except (redis.RedisError, OSError):
+            # The reader of the same connection notices, reconnects and subscribes anew.
+            await connection.disconnect(nowait=True)
+
+    async def _run(self) -> None:
+        retry_seconds = FIRST_RETRY_SECONDS
+        outage = False
+        while True:
+            try:
+                await self._connect(after_gap=outage or self.reconnects > 0)
+                if outage:
+                    logger.warning("Redis at %s is back.", self._pool.address)
+                outage, retry_seconds = False, FIRST_RETRY_SECONDS
+                await self._read()
+            except (redis.RedisError, OSError, TimeoutError) as error:
+                if not outage:
+                    logger.warning(
+                        "No subscription to Redis at %s (%s); trying again until it is back.",
+                        self._pool.address,
+                        type(error).__name__,
+                    )
+                outage = True
+                self.reconnects += 1
+            finally:
+                await self._disconnect()
+            await asyncio.sleep(retry_seconds)
+            retry_seconds = min(retry_seconds * 2, LAST_RETRY_SECONDS)
+
+    async def _connect(self, *, after_gap: bool) -> None:
+        pool = self._pool.async_client().connection_pool
+        connection = pool.make_connection()
+        async with asyncio.timeout(self._pool.timeout_seconds):
+            await connection.connect()
+            commands = [
+                (command, *names)
+                for command, names in (
+                    ("SUBSCRIBE", self._channels),
+                    ("PSUBSCRIBE", self._patterns),
+                )
+                if names
+            ]
+            self._connection = connection
+            self._outgoing.clear()
+            if commands:
+                await connection.send_packed_command(connection.pack_commands(commands))
+        if after_gap:
+            # Told once everything is subscribed again: see _confirm.
+            self._gap_pending = set(self._channels | self._patterns)
+
+    async def _read(self) -> None:
+        connection = self._connection
+        assert connection is not None
+        pinged = False
+        while True:
+            response = await connection.read_response(
+                timeout=PING_AFTER_SECONDS, disconnect_on_error=True, push_request=True
+            )
+            if response is not None:
+                pinged = False
+                self._handle(response)
+            elif pinged:
+                raise redis.ConnectionError("no answer to PING")
+            else:
+                pinged = True
+                await connection.send_command("PING", check_health=False)
+
+    def _handle(self, response: Any) -> None:
+        kind = response[0] if isinstance(response, list | tuple) else response
+        if kind == b"message":
+            self._on_message(response[1].decode(), response[2])
+        elif kind == b"pmessage":
+            self._on_message(response[2].decode(), response[3])
+        elif kind in (b"subscribe", b"psubscribe"):
+            self._confirm(response[1].decode())
+
+    def _confirm(self, name: str) -> None:
+        if name in self._channels or name in self._patterns:
+            self._confirmed.add(name)
+        future = self._waiting.pop(name, None)
+        if future is not None and not future.done():
+            future.set_result(None)
+        if self._gap_pending is not None:
+            self._gap_pending.discard(name)
+            if not self._gap_pending:
+                self._gap_pending = None
+                self._on_gap()
+
+    async def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        self._confirmed.clear()
+        self._gap_pending = None
+        for task in self._sends:
+            task.cancel()
+        await asyncio.gather(*self._sends, return_exceptions=True)
+        if connection is not None:
+            await connection.disconnect(nowait=True)

@@ -1,0 +1,156 @@
+"""One connection on a channel layer: its channel, its groups, and what arrives for it.
+
+wsadapter's own layers hand messages over directly. Any other layer is read by a pump, one
+task per connection, which survives whatever that layer raises.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+import redis
+
+from wsadapter.errors import StoreUnavailable
+from wsadapter.layers import InMemoryChannelLayer, RedisChannelLayer
+from wsadapter.layers.fanout import Member, hand_over
+from wsadapter.layers.publishing import layer_reachable
+from wsadapter.wire.orders import Message
+
+logger = logging.getLogger("wsadapter.layers")
+
+FIRST_RETRY_SECONDS = 0.05
+LAST_RETRY_SECONDS = 1.0
+
+
+class Membership(Protocol):
+    """A channel of its own and the groups that it is in."""
+
+    channel: str
+
+    async def open(self, member: Member) -> None:
+        """Get a channel whose messages go to the member."""
+
+    async def join(self, groups: Iterable[str]) -> None: ...
+
+    async def leave(self, group: str) -> None: ...
+
+    async def renew(self) -> None:
+        """Called at every heartbeat: keep the layer from forgetting the groups."""
+
+    async def close(self) -> None:
+        """Leave all groups and give the channel up."""
+
+
+def membership_of(layer: Any) -> Membership:
+    """The way to be on a layer, chosen by its exact class."""
+    if type(layer) in (RedisChannelLayer, InMemoryChannelLayer):
+        return DirectMembership(layer)
+    return PumpedMembership(layer)
+
+
+class DirectMembership:
+    """On one of wsadapter's own layers: no task, no queue."""
+
+    def __init__(self, layer: RedisChannelLayer | InMemoryChannelLayer) -> None:
+        self.channel = ""
+        self._layer = layer
+
+    async def open(self, member: Member) -> None:
+        self.channel = await self._layer.new_channel()
+        await self._layer.attach(self.channel, member)
+
+    async def join(self, groups: Iterable[str]) -> None:
+        await self._layer.join(list(groups), self.channel)
+
+    async def leave(self, group: str) -> None:
+        await self._layer.group_discard(group, self.channel)
+
+    async def renew(self) -> None:
+        """Membership on an own layer does not expire."""
+
+    async def close(self) -> None:
+        if self.channel:
+            await self._layer.detach(self.channel)
+
+
+class PumpedMembership:
+    """On any other layer, by nothing but the Channels API."""
+
+    def __init__(self, layer: Any) -> None:
+        self.channel = ""
+        self._layer = layer
+        self._groups: set[str] = set()
+        self._pump: asyncio.Task[None] | None = None
+        # Channels' core layer forgets groups that were joined longer ago than this.
+        self._renew_after_seconds: float = getattr(layer, "group_expiry", 86400) / 3
+        self._renewed_at = time.monotonic()
+
+    async def open(self, member: Member) -> None:
+        with layer_reachable(self._layer):
+            self.channel = await self._layer.new_channel()
+        self._pump = asyncio.get_running_loop().create_task(self._run(member))
+
+    async def join(self, groups: Iterable[str]) -> None:
+        self._groups.update(groups)
+        with layer_reachable(self._layer):
+            for group in groups:
+                await self._layer.group_add(group, self.channel)
+
+    async def leave(self, group: str) -> None:
+        self._groups.discard(group)
+        with layer_reachable(self._layer):
+            await self._layer.group_discard(group, self.channel)
+
+    async def renew(self) -> None:
+        if time.monotonic() - self._renewed_at > self._renew_after_seconds:
+            self._renewed_at = time.monotonic()
+            await self.join(set(self._groups))
+
+    async def close(self) -> None:
+        if self._pump is None:
+            return
+        try:
+            for group in list(self._groups):
+                await self.leave(group)
+        finally:
+            self._pump.cancel()
+            await asyncio.wait([self._pump])
+
+    async def _run(self, member: Member) -> None:
+        retry_seconds = FIRST_RETRY_SECONDS
+        lost = False
+        while True:
+            try:
+                if lost:
+                    await self.join(set(self._groups))
+                    member.gap()
+                    lost = False
+                message = await self._layer.receive(self.channel)
+                retry_seconds = FIRST_RETRY_SECONDS
+                self._hand_over(member, message)
+            except redis.TimeoutError:
+                continue  # nothing arrived within the socket's own timeout
+            except (redis.ConnectionError, OSError, StoreUnavailable) as error:
+                if not lost:
+                    logger.warning(
+                        "The channel layer %s lost its server (%s); trying again until it is back.",
+                        type(self._layer).__name__,
+                        type(error).__name__,
+                    )
+                lost = True
+                await asyncio.sleep(retry_seconds)
+                retry_seconds = min(retry_seconds * 2, LAST_RETRY_SECONDS)
+            except Exception:
+                logger.warning(
+                    "A message on channel %s cannot be read and is ignored.",
+                    self.channel,
+                    exc_info=True,
+                )
+                await asyncio.sleep(retry_seconds)
+
+    def _hand_over(self, member: Member, message: Message) -> None:
+        hand_over([member], lambda: message)

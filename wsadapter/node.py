@@ -1,0 +1,229 @@
+"""This process's lease: one task per event loop, from its first connection to its last.
+
+All connections of an event loop hang on one lease, renewed by one Redis command per beat. When
+the lease has lapsed (Redis lost its memory, the process was stopped for too long), the node
+takes a new one and puts its connections back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from itertools import islice
+from uuid import uuid4
+
+from wsadapter.conf import settings, store
+from wsadapter.connection import Connection
+from wsadapter.errors import StoreUnavailable
+from wsadapter.store import MemoryStore, RedisStore
+from wsadapter.store.operations import (
+    RESTORE_SIZE,
+    Beat,
+    Join,
+    JoinOutcome,
+    JoinResult,
+    Lapse,
+    LeaseState,
+    Leave,
+    LeaveOutcome,
+    OpenLease,
+    Restore,
+)
+
+logger = logging.getLogger("wsadapter.node")
+
+#: While Redis is away the lease is tried more often than it beats, to be back soon.
+RETRY_SECONDS = 1.0
+
+
+class Node:
+    """The connections of one event loop and the lease that they hang on.
+
+    Args:
+        store: where the lease lives.
+        lease_seconds: how long the lease lasts from its last beat.
+        beat_seconds: the time between two beats.
+    """
+
+    def __init__(
+        self, store: RedisStore | MemoryStore, *, lease_seconds: float, beat_seconds: float
+    ) -> None:
+        self.store = store
+        self.lease_seconds = lease_seconds
+        self.beat_seconds = beat_seconds
+        self.lease = ""
+        self.connections: dict[str, Connection] = {}
+        self._opening: asyncio.Task[None] | None = None
+        self._beating: asyncio.Task[None] | None = None
+        # Whether the record in Redis may differ from `connections`, after a failed call.
+        self._doubtful = False
+        self._outage = False
+
+    async def join(self, connection: Connection, *, claim: bool) -> JoinResult:
+        """Count a connection in.
+
+        Args:
+            claim: the client chose its id itself.
+
+        Raises:
+            StoreUnavailable: Redis did not answer in time.
+        """
+        # From now on it is part of what a new lease restores.
+        self.connections[connection.serial] = connection
+        try:
+            await self._ensure_lease()
+            result = await self._join(connection, claim)
+        except BaseException:
+            # It may have been written all the same: the next beat starts afresh.
+            self._doubtful = True
+            await self._forget(connection)
+            raise
+        if result.outcome is JoinOutcome.TAKEN:
+            await self._forget(connection)
+        return result
+
+    async def leave(self, connection: Connection) -> None:
+        """Count a connection out; with the last one the lease is given up."""
+        if self.connections.pop(connection.serial, None) is None:
+            return
+        try:
+            outcome = await self.store.arun(
+                Leave(self.lease, connection.client_id, connection.serial)
+            )
+            if outcome is LeaveOutcome.LAPSED:
+                self._doubtful = True
+        except BaseException:
+            self._doubtful = True
+            raise
+        finally:
+            if not self.connections:
+                await self.stop()
+
+    async def _forget(self, connection: Connection) -> None:
+        self.connections.pop(connection.serial, None)
+        if not self.connections:
+            await self.stop()
+
+    async def stop(self) -> None:
+        """Give the lease up and end the task."""
+        _nodes.pop(asyncio.get_running_loop(), None)
+        beating, self._beating = self._beating, None
+        if beating is not None:
+            beating.cancel()
+            await asyncio.wait([beating])
+        lease, self.lease = self.lease, ""
+        if lease:
+            try:
+                await self.store.arun(Lapse(lease))
+            except StoreUnavailable:
+                logger.info("The lease %s could not be given up and will expire.", lease)
+
+    async def _join(self, connection: Connection, claim: bool) -> JoinResult:
+        result = await self._try_join(connection, claim)
+        if result.outcome is JoinOutcome.LAPSED:
+            await self._renew_lease()
+            result = await self._try_join(connection, claim)
+        return result
+
+    async def _try_join(self, connection: Connection, claim: bool) -> JoinResult:
+        lease = self.lease
+        return await self.store.arun(Join(lease, connection.info(lease), claim))
+
+    async def _ensure_lease(self) -> None:
+        if self.lease:
+            return
+        if self._opening is None:
+            self._opening = asyncio.get_running_loop().create_task(self._open())
+            self._opening.add_done_callback(self._opened)
+        await asyncio.shield(self._opening)
+
+    async def _open(self) -> None:
+        lease = _new_lease_id()
+        await self.store.arun(OpenLease(lease, self.lease_seconds))
+        self.lease = lease
+        self._beating = asyncio.get_running_loop().create_task(self._beat())
+
+    def _opened(self, task: asyncio.Task[None]) -> None:
+        self._opening = None
+        if not task.cancelled():
+            task.exception()  # those who waited have it; nobody else needs to hear of it
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(RETRY_SECONDS if self._outage else self.beat_seconds)
+            try:
+                await self._renew()
+            except StoreUnavailable as error:
+                self._log_outage(error)
+            except Exception:
+                logger.exception("Renewing the lease failed; trying again.")
+            else:
+                self._log_return()
+
+    async def _renew(self) -> None:
+        if self._doubtful:
+            await self._renew_lease()
+        elif await self.store.arun(Beat(self.lease, self.lease_seconds)) is LeaseState.LAPSED:
+            logger.warning(
+                "The lease lapsed; %d connections are counted anew.", len(self.connections)
+            )
+            await self._renew_lease()
+
+    async def _renew_lease(self) -> None:
+        """Take a new lease, put the connections back, then give up the old one."""
+        self._doubtful = False
+        try:
+            old, new = self.lease, _new_lease_id()
+            await self.store.arun(OpenLease(new, self.lease_seconds))
+            self.lease = new
+            connections = iter(list(self.connections.values()))
+            while chunk := list(islice(connections, RESTORE_SIZE)):
+                await self._restore(chunk, new)
+            await self.store.arun(Lapse(old))
+        except BaseException:
+            self._doubtful = True
+            raise
+
+    async def _restore(self, chunk: list[Connection], lease: str) -> None:
+        present = [c for c in chunk if c.serial in self.connections]
+        await self.store.arun(Restore(lease, tuple(c.info(lease) for c in present)))
+        for connection in present:
+            # It left meanwhile, and its Leave may have overtaken the Restore.
+            if connection.serial not in self.connections:
+                await self.store.arun(Leave(lease, connection.client_id, connection.serial))
+
+    def _log_outage(self, error: StoreUnavailable) -> None:
+        if not self._outage:
+            self._outage = True
+            logger.warning("%s Connections stay open; counting resumes when it is back.", error)
+
+    def _log_return(self) -> None:
+        if self._outage:
+            self._outage = False
+            logger.warning("Redis is back; %d connections are counted.", len(self.connections))
+
+
+_nodes: dict[asyncio.AbstractEventLoop, Node] = {}
+
+
+def current_node() -> Node:
+    """The node of the running event loop; it begins with the loop's first connection."""
+    loop = asyncio.get_running_loop()
+    if loop not in _nodes:
+        _nodes[loop] = Node(
+            store(),
+            lease_seconds=settings.lease_seconds,
+            beat_seconds=settings.beat_seconds,
+        )
+    return _nodes[loop]
+
+
+def serving_loops() -> list[asyncio.AbstractEventLoop]:
+    """The event loops of this process that serve connections."""
+    return [loop for loop in _nodes if loop.is_running()]
+
+
+def _new_lease_id() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:16]}"

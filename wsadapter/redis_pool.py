@@ -1,0 +1,165 @@
+"""The connections of this process to one Redis: one pool for sync code, one per event loop.
+
+No call opens a connection of its own and none retries: a command that may have been carried
+out is never sent twice. A pooled connection that Redis has closed meanwhile is noticed before
+it is used (redis-py looks whether it is readable) and replaced.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+import redis
+import redis.asyncio
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from wsadapter.errors import StoreUnavailable
+
+
+class RedisPool:
+    """Pooled clients for one Redis address.
+
+    Args:
+        host: as channels_redis takes it: ``{"address": "redis://..."}``,
+            ``{"host": ..., "port": ...}``, or ``{"master_name": ..., "sentinels": [...]}``;
+            all other keys are redis-py connection options.
+        timeout_seconds: for connecting, for each command, and for a free connection.
+        max_connections: the size of each pool; further callers wait for a free connection.
+    """
+
+    def __init__(
+        self,
+        host: Mapping[str, Any],
+        *,
+        timeout_seconds: float = 2.0,
+        max_connections: int = 20,
+    ) -> None:
+        self._host = dict(host)
+        self.timeout_seconds = timeout_seconds
+        self.max_connections = max_connections
+        self.address = printable_address(host)
+        self._sync: redis.Redis | None = None
+        self._lock = threading.Lock()
+        self._async: dict[asyncio.AbstractEventLoop, redis.asyncio.Redis] = {}
+
+    def sync_client(self) -> redis.Redis:
+        """The client for threads. redis-py makes its pool anew in a forked child."""
+        if self._sync is None:
+            with self._lock:
+                if self._sync is None:
+                    self._sync = cast("redis.Redis", self._client(redis, Retry(NoBackoff(), 0)))
+        return self._sync
+
+    def async_client(self) -> redis.asyncio.Redis:
+        """The client of the running event loop, closed when that loop shuts down."""
+        loop = asyncio.get_running_loop()
+        client = self._async.get(loop)
+        if client is None:
+            client = self._async[loop] = cast(
+                "redis.asyncio.Redis",
+                self._client(redis.asyncio, redis.asyncio.retry.Retry(NoBackoff(), 0)),
+            )
+            at_loop_shutdown(self._close_client, loop)
+        return client
+
+    async def _close_client(self, loop: asyncio.AbstractEventLoop) -> None:
+        await self._async.pop(loop).aclose(close_connection_pool=True)
+
+    @contextmanager
+    def reachable(self) -> Iterator[None]:
+        """Turn what redis-py raises for an absent Redis into `StoreUnavailable`."""
+        try:
+            yield
+        except (redis.ConnectionError, redis.TimeoutError, OSError, TimeoutError) as error:
+            raise StoreUnavailable(
+                f"Redis at {self.address} did not answer within {self.timeout_seconds:g} s "
+                f"({type(error).__name__}). Check that it runs and that the address is right."
+            ) from error
+
+    def _client(self, kind: Any, retry: Any) -> Any:
+        """A client of redis-py's synchronous or asynchronous half, which mirror each other."""
+        options = {
+            "socket_timeout": self.timeout_seconds,
+            "socket_connect_timeout": self.timeout_seconds,
+            **self._host,
+            "retry": retry,
+        }
+        bounds = {"max_connections": self.max_connections, "timeout": self.timeout_seconds}
+        if "address" in options:
+            address = options.pop("address")
+            pool = kind.BlockingConnectionPool.from_url(address, **options, **bounds)
+        elif "master_name" in options:
+            return self._sentinel_client(kind, options)
+        else:
+            pool = kind.BlockingConnectionPool(**options, **bounds)
+        return kind.Redis(connection_pool=pool)
+
+    def _sentinel_client(self, kind: Any, options: dict[str, Any]) -> Any:
+        master_name = options.pop("master_name")
+        sentinel = kind.Sentinel(
+            options.pop("sentinels"), sentinel_kwargs=options.pop("sentinel_kwargs", None)
+        )
+        return sentinel.master_for(master_name, max_connections=self.max_connections, **options)
+
+
+_pools: dict[str, RedisPool] = {}
+_pools_lock = threading.Lock()
+
+
+def pool_for(
+    host: Mapping[str, Any], *, timeout_seconds: float = 2.0, max_connections: int = 20
+) -> RedisPool:
+    """The pool of this process for a host: the same options give the same pool."""
+    key = repr((sorted(host.items(), key=lambda item: item[0]), timeout_seconds, max_connections))
+    with _pools_lock:
+        if key not in _pools:
+            _pools[key] = RedisPool(
+                host, timeout_seconds=timeout_seconds, max_connections=max_connections
+            )
+        return _pools[key]
+
+
+def printable_address(host: Mapping[str, Any]) -> str:
+    """The address of a host for messages and logs: no user name, no password, no options."""
+    if "address" in host:
+        url = urlsplit(host["address"])
+        return f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path}"
+    if "master_name" in host:
+        return f"sentinel master {host['master_name']}"
+    if "path" in host:
+        return f"unix://{host['path']}"
+    return f"{host.get('host', 'localhost')}:{host.get('port', 6379)}"
+
+
+_closers: set[AsyncGenerator[None, None]] = set()
+
+
+def at_loop_shutdown(
+    close: Callable[[asyncio.AbstractEventLoop], Awaitable[None]],
+    loop: asyncio.AbstractEventLoop,
+) -> None:
+    """Await ``close(loop)`` when the running loop shuts down.
+
+    A loop finalises its asynchronous generators before it closes (asyncio.run, uvicorn,
+    async_to_sync and pytest-asyncio all ask it to), so a generator that is suspended for
+    the loop's whole life gets its `finally` run in time, and no loop.close() is patched.
+    """
+
+    async def until_shutdown() -> AsyncGenerator[None, None]:
+        try:
+            yield
+        finally:
+            _closers.discard(generator)
+            await close(loop)
+
+    generator = until_shutdown()
+    _closers.add(generator)  # the loop itself holds it weakly
+    # One step by hand runs it up to its `yield`, which registers it with the loop.
+    with suppress(StopIteration):
+        generator.__anext__().send(None)

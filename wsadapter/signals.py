@@ -1,0 +1,26 @@
+"""Signals for those who watch: metrics, audit logs, tests. The core never waits for them.
+
+Receivers run where the event happens, on the event loop: they must be quick. A receiver that
+raises is logged and harms nobody.
+"""
+
+from __future__ import annotations
+
+from django.dispatch import Signal
+
+#: Sent with ``client: ClientInfo`` once a connection is registered.
+client_connected = Signal()
+
+#: Sent with ``client: ClientInfo``, ``code: int``, ``reason: str`` and ``duration: float``
+#: (seconds) once per registered connection, however it ended.
+client_disconnected = Signal()
+
+#: Sent with ``client_id: str`` and ``error: Exception`` when the server refused a frame; the
+#: connection is removed and the frame is never tried again.
+delivery_failed = Signal()
+
+#: Sent with ``client_id: str`` and ``count: int`` when a full outbox dropped pushes.
+message_dropped = Signal()
+
+#: Sent with ``error: Exception`` when a send that waited for a commit could not be published.
+publish_failed = Signal()

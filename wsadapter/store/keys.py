@@ -1,0 +1,80 @@
+"""Every key in Redis. Nothing else spells one: the scripts are given them.
+
+With ``{p}`` for the prefix, whose hash tag keeps them all in one slot of a cluster:
+
+| key                 | type   | member or field        | score or value                          |
+|---------------------|--------|------------------------|-----------------------------------------|
+| ``{p}:nodes``       | zset   | lease                  | its end, Redis TIME in ms; 0: given up  |
+| ``{p}:counts``      | hash   | lease                  | its connections                         |
+| ``{p}:users``       | zset   | user id                | 0; read in the order of the bytes       |
+| ``{p}:clients``     | zset   | user, client id, lease | 0; read in the order of the bytes       |
+| ``{p}:node:<lease>``| hash   | client id              | user, serial, the rest as JSON          |
+| ``{p}:user:<user>`` | hash   | lease                  | that user's connections there           |
+| ``{p}:client:<id>`` | string |                        | the lease that holds this client id     |
+
+No key expires by itself: each goes with the last connection in it, and what hangs on a lease
+that has ended is reaped. ``nodes`` alone decides what is alive, so nothing is wrong meanwhile.
+
+The parts of a member of ``clients`` and of a value in a node's hash stand between bytes that no
+UTF-8 text contains, so any text may be a user id. The first two parts of a member of ``clients``
+are the position of a connection in the order of all.
+"""
+
+from __future__ import annotations
+
+SEPARATOR = b"\xff"
+ANONYMOUS = b"\xfe"  # stands for the user of a connection that has none
+
+
+class Keys:
+    def __init__(self, prefix: str) -> None:
+        self.nodes = f"{prefix}:nodes"
+        self.counts = f"{prefix}:counts"
+        self.users = f"{prefix}:users"
+        self.clients = f"{prefix}:clients"
+        self._node = f"{prefix}:node:"
+        self._user = f"{prefix}:user:"
+        self._client = f"{prefix}:client:"
+
+    def for_scripts(self) -> tuple[str, ...]:
+        """KEYS of every script, in the order of prelude.lua; the last three lack their end."""
+        return (
+            self.nodes,
+            self.counts,
+            self.users,
+            self.clients,
+            self._node,
+            self._user,
+            self._client,
+        )
+
+    def node(self, lease: str) -> str:
+        return self._node + lease
+
+    def user(self, user_id: str) -> str:
+        return self._user + user_id
+
+    def client(self, client_id: str) -> str:
+        return self._client + client_id
+
+
+def position(user_id: str | None, client_id: str) -> bytes:
+    """Where a connection stands in the order of all; the same wherever its id is held."""
+    return user_part(user_id) + SEPARATOR + client_id.encode()
+
+
+def user_part(user_id: str | None) -> bytes:
+    return ANONYMOUS if user_id is None else user_id.encode()
+
+
+def positions_of(user_id: str | None) -> tuple[bytes, bytes]:
+    """The bounds of a user's connections, or of all, as ZRANGEBYLEX reads them."""
+    if user_id is None:
+        return b"-", b"+"
+    first = user_id.encode() + SEPARATOR
+    return b"[" + first, b"(" + first + SEPARATOR
+
+
+def beyond(place: bytes) -> bytes:
+    """The lower bound that leaves out a position and all before it."""
+    return b"(" + place + SEPARATOR + SEPARATOR

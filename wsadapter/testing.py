@@ -1,0 +1,128 @@
+"""For your tests: what a block of code sent, with no Redis and no connection.
+
+from wsadapter.testing import capture_sent
+
+with capture_sent() as sent:
+    self.client.post("/orders/", ...)
+assert sent[0].helper == "send_to_user"
+assert sent[0].data == {"type": "order.paid", "id": 7}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from django.db import connections
+
+from wsadapter import broadcasting
+from wsadapter.broadcasting import CommitHook, Publication, Receipt
+from wsadapter.groups import user_id
+from wsadapter.wire.orders import Push
+from wsadapter.wire.outbox import Priority
+from wsadapter.wire.payload import Frame
+
+
+@dataclass(frozen=True)
+class Sent:
+    """One recorded send.
+
+    Attributes:
+        helper: the name of the helper, without the ``a`` of the twin: ``"send_to_user"``.
+        target: user ids as text (a tuple), a client id, a group, or None for `broadcast`.
+        data: what the helper was given.
+        frame: what browsers would have received.
+    """
+
+    helper: str
+    target: Any
+    data: Any
+    frame: Frame
+    exclude: frozenset[str]
+    priority: Priority
+    authenticated_only: bool
+
+    @property
+    def json(self) -> Any:
+        """The frame as a browser would parse it."""
+        return msgspec.json.decode(self.frame)
+
+
+class SentList(list[Sent]):
+    """What was sent, in order, with views on it."""
+
+    def to_user(self, user: Any) -> list[Sent]:
+        """What was sent to a user by name; broadcasts are not among it."""
+        wanted = user_id(user)
+        return [
+            sent
+            for sent in self
+            if sent.helper in ("send_to_user", "send_to_users") and wanted in sent.target
+        ]
+
+    def to_group(self, group: str) -> list[Sent]:
+        return [s for s in self if s.helper == "send_to_group" and s.target == group]
+
+    def to_client(self, client_id: str) -> list[Sent]:
+        return [s for s in self if s.helper == "send_to_client" and s.target == client_id]
+
+    def broadcasts(self) -> list[Sent]:
+        return [s for s in self if s.helper == "broadcast"]
+
+
+class _Recorder:
+    def __init__(self, sent: SentList) -> None:
+        self._sent = sent
+
+    def take(self, publication: Publication) -> Receipt:
+        self._sent.extend(_recorded(publication))
+        online = True if publication.client_id is not None else None
+        return Receipt(processes=1, online=online)
+
+
+@contextmanager
+def capture_sent() -> Iterator[SentList]:
+    """Record everything that the helpers send inside the block; nothing leaves.
+
+    Sends with ``on_commit`` count when their transaction commits, and at the end of the block
+    when it is still open, as it is inside a ``TestCase``. What was rolled back does not count.
+    Arguments are checked and data is encoded as always.
+    """
+    sent = SentList()
+    recorder = _Recorder(sent)
+    waiting_before = {id(hook) for hook in _waiting_hooks()}
+    broadcasting.recorders.append(recorder)
+    try:
+        yield sent
+        for hook in _waiting_hooks():
+            if id(hook) not in waiting_before:
+                sent.extend(_recorded(hook.publication))
+    finally:
+        broadcasting.recorders.remove(recorder)
+
+
+def _waiting_hooks() -> list[CommitHook]:
+    """The sends that wait for the commit of a transaction of this thread."""
+    return [
+        hook
+        for connection in connections.all(initialized_only=True)
+        for _, hook, *_ in connection.run_on_commit
+        if isinstance(hook, CommitHook)
+    ]
+
+
+def _recorded(publication: Publication) -> Iterator[Sent]:
+    order = publication.posts[0].order if publication.posts else None
+    if isinstance(order, Push):
+        yield Sent(
+            helper=publication.helper,
+            target=publication.target,
+            data=publication.data,
+            frame=order.frame,
+            exclude=order.exclude,
+            priority=order.priority,
+            authenticated_only=order.authenticated_only,
+        )

@@ -1,0 +1,1 @@
+"""Pure code: no Django, no Redis, no asyncio, no clock and no randomness."""

@@ -1,0 +1,113 @@
+"""What waits to be sent to one client: bounded by bytes, ordered within a priority."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from enum import Enum, IntEnum
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+
+
+class Priority(IntEnum):
+    """The lanes of an outbox. Order is a promise within a lane, not between lanes."""
+
+    URGENT = 0
+    HIGH = 1
+    NORMAL = 2
+    LOW = 3
+
+
+class Overflow(Enum):
+    """What happens to a push that does not fit any more."""
+
+    CLOSE = "close"
+    DROP_OLDEST = "drop-oldest"
+    DROP_NEWEST = "drop-newest"
+
+
+class Outcome(Enum):
+    """What became of an item that was put."""
+
+    QUEUED = "queued"
+    DROPPED = "dropped"
+    FULL = "full"
+
+
+class Outbox(Generic[Item]):
+    """Four lanes of items with sizes in bytes.
+
+    An item that is larger than the bound passes only while the outbox is empty, so that it
+    can be sent at all.
+
+    Args:
+        max_bytes: the bound on the sum of the sizes.
+        overflow: what a full outbox does.
+        on_drop: called with every item that an overflow drops.
+    """
+
+    def __init__(
+        self,
+        max_bytes: int,
+        overflow: Overflow = Overflow.CLOSE,
+        *,
+        on_drop: Callable[[Item], None],
+    ) -> None:
+        self.max_bytes = max_bytes
+        self.overflow = overflow
+        self.queued_bytes = 0
+        self._on_drop = on_drop
+        # Only the lane that is used is made: almost every connection needs just one.
+        self._lanes: dict[Priority, deque[tuple[Item, int]]] = {}
+
+    def __len__(self) -> int:
+        return sum(len(lane) for lane in self._lanes.values())
+
+    def put(self, item: Item, size: int, priority: Priority = Priority.NORMAL) -> Outcome:
+        """Queue an item of ``size`` bytes, or say why not."""
+        if self.queued_bytes and self.queued_bytes + size > self.max_bytes:
+            if self.overflow is Overflow.CLOSE:
+                return Outcome.FULL
+            if self.overflow is Overflow.DROP_NEWEST or not self._make_room(size, priority):
+                self._on_drop(item)
+                return Outcome.DROPPED
+        self.put_control(item, size, priority)
+        return Outcome.QUEUED
+
+    def put_control(self, item: Item, size: int, priority: Priority = Priority.URGENT) -> None:
+        """Queue what must not be refused, whatever the bound: accept, close, a heartbeat."""
+        lane = self._lanes.get(priority)
+        if lane is None:
+            lane = self._lanes[priority] = deque()
+            if len(self._lanes) > 1:
+                self._lanes = dict(sorted(self._lanes.items()))
+        lane.append((item, size))
+        self.queued_bytes += size
+
+    def pop(self) -> Item | None:
+        """The next item: the oldest of the most urgent lane that has one."""
+        for lane in self._lanes.values():
+            if lane:
+                item, size = lane.popleft()
+                self.queued_bytes -= size
+                return item
+        return None
+
+    def clear(self) -> Iterator[Item]:
+        """Take out everything, most urgent first."""
+        while (item := self.pop()) is not None:
+            yield item
+
+    def _make_room(self, size: int, priority: Priority) -> bool:
+        """Drop the oldest of the least urgent, never anything more urgent than the newcomer."""
+        for lane_priority, lane in reversed(self._lanes.items()):
+            if lane_priority < priority:
+                return False
+            while lane and self.queued_bytes + size > self.max_bytes:
+                dropped, dropped_size = lane.popleft()
+                self.queued_bytes -= dropped_size
+                self._on_drop(dropped)
+            if not self.queued_bytes or self.queued_bytes + size <= self.max_bytes:
+                return True
+        return False
