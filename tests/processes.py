@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from tests.reaper import tell_reaper
 from tests.waiting import eventually
 
 ROOT = Path(__file__).parent.parent
@@ -64,6 +65,7 @@ class Process:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        tell_reaper("started", self.pid)
 
     @property
     def pid(self) -> int:
@@ -100,6 +102,7 @@ class Process:
         except ProcessLookupError:
             pass
         self._popen.wait()
+        tell_reaper("ended", self.pid)
 
     def until_ready(self, is_ready: Callable[[], bool], *, within_seconds: float = 30.0) -> None:
         """Wait until ``is_ready()``; raise with the log if it ends, or takes longer than that."""

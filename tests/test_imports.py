@@ -17,7 +17,7 @@ FLOORS = (
     "errors close_codes wire",
     "redis_pool event_loops store layers",
     "conf signals groups",
-    "servers inbox membership connection node handlers broadcasting presence auth",
+    "turns servers inbox membership connection node handlers broadcasting presence auth",
     "consumers endpoints streams",
     "routing apps logout checks admin metrics management templatetags testing",
     "urls client",

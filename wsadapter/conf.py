@@ -6,6 +6,7 @@ hold the dict of a project against it; `settings` gives the values their types.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -258,6 +259,7 @@ def redis_host() -> Mapping[str, Any] | None:
 _REDIS_LAYERS = ("wsadapter.layers.Redis", "wsadapter.layers.redis.", "channels_redis.")
 
 _stores: dict[str, RedisStore | MemoryStore] = {}
+_stores_lock = threading.Lock()
 
 
 def store() -> RedisStore | MemoryStore:
@@ -266,9 +268,10 @@ def store() -> RedisStore | MemoryStore:
     Raises:
         ImproperlyConfigured: the layer reaches other processes and no Redis is known.
     """
-    if "store" not in _stores:
-        _stores["store"] = _make_store()
-    return _stores["store"]
+    with _stores_lock:  # two memory stores would each know half of the connections
+        if "store" not in _stores:
+            _stores["store"] = _make_store()
+        return _stores["store"]
 
 
 def _make_store() -> RedisStore | MemoryStore:

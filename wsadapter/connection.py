@@ -86,6 +86,8 @@ class Connection:
         self.scope = scope
         self.state = State.CONNECTING
         self.client_id = ""
+        #: Whether the client chose its id itself, so that another one can take it over.
+        self.chose_id = False
         self.user: Any = None
         self.user_id: str | None = None
         self.session: str | None = None

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, ClassVar
 
 from channels import DEFAULT_CHANNEL_LAYER, db
@@ -17,7 +17,7 @@ from channels.layers import get_channel_layer
 from django.dispatch import Signal
 
 from wsadapter import auth, broadcasting, servers
-from wsadapter.auth import Refusal
+from wsadapter.auth import ORIGIN_CHECKED, Refusal
 from wsadapter.close_codes import NORMAL_CODES, CloseCode
 from wsadapter.conf import settings
 from wsadapter.connection import Connection, State
@@ -30,6 +30,7 @@ from wsadapter.membership import Membership, membership_of
 from wsadapter.node import Node, current_node
 from wsadapter.signals import client_connected, client_disconnected
 from wsadapter.store.operations import JoinOutcome
+from wsadapter.turns import turns
 from wsadapter.wire import envelope
 from wsadapter.wire.envelope import ErrorCode
 from wsadapter.wire.heartbeat import Action, Heartbeat, HeartbeatMode
@@ -217,16 +218,20 @@ class AdapterConsumer(AsyncWebsocketConsumer):
         return self.scope.get("user")
 
     async def _admit(self) -> Refusal | None:
-        """Find out who is connecting, and whether they may stay."""
-        if auth.ORIGIN_CHECKED not in self.scope:
-            refusal = auth.origin_refusal(self.scope)
-            if refusal is not None:
-                auth.log_refusal(self.scope, refusal)
-                await self.connection.deny()
-                return None
+        """Find out who is connecting, and whether they may stay.
+
+        A foreign origin, and whoever `authenticate` denies, has been refused on return.
+        """
+        foreign = None if ORIGIN_CHECKED in self.scope else auth.origin_refusal(self.scope)
+        if foreign is not None:
+            auth.log_refusal(self.scope, foreign)
+            await self.connection.deny()
+            return None
         try:
             await self._identify()
-            await self._open_membership()
+            refusal = self._identity_refusal()
+            if refusal is None:
+                await self._open_membership()
         except DenyConnection:
             await self.connection.deny()
             return None
@@ -235,11 +240,11 @@ class AdapterConsumer(AsyncWebsocketConsumer):
         except Exception:
             handler_logger.exception("%s failed to identify a client.", type(self).__name__)
             return Refusal(CloseCode.SERVER_ERROR, "internal error")
-        return self._identity_refusal()
+        return refusal
 
     async def _identify(self) -> None:
         user = await self.authenticate()
-        self.connection.user = user
+        self.user = self.connection.user = user
         self.connection.user_id = auth.identify(user)
         self.connection.session = auth.session_digest(self.scope)
 
@@ -249,9 +254,10 @@ class AdapterConsumer(AsyncWebsocketConsumer):
                 f"CHANNEL_LAYERS has no {self._layer_alias()!r}; the system checks say more."
             )
         self._membership = membership_of(self.channel_layer)
-        async with _within_redis_timeout():
+        async with turns().turn(settings.redis_timeout):
             await self._membership.open(_Mailbox(self))
         self.channel_name = self._membership.channel
+        self.connection.chose_id = self._chosen_id is not None
         self.connection.client_id = self._chosen_id or (
             client_ids.of_channel(self.channel_name) or client_ids.new()
         )
@@ -300,12 +306,12 @@ class AdapterConsumer(AsyncWebsocketConsumer):
         Raises:
             StoreUnavailable: Redis did not answer in time.
         """
-        async with _within_redis_timeout():
+        async with turns().turn(settings.redis_timeout):
             await self._joined().join([layer_name(group)])
 
     async def leave(self, group: str) -> None:
         """Leave a group; leaving one that was not joined does nothing."""
-        async with _within_redis_timeout():
+        async with turns().turn(settings.redis_timeout):
             await self._joined().leave(layer_name(group))
 
     async def on_gap(self) -> None:
@@ -338,15 +344,15 @@ class AdapterConsumer(AsyncWebsocketConsumer):
         if client_ids.of_channel(self.channel_name) != self.connection.client_id:
             groups.append(client_group(self.connection.client_id))
         try:
-            async with _within_redis_timeout():
+            async with turns().turn(settings.redis_timeout):
                 await self._joined().join(groups)
-                return await self._count()
+            return await self._count()
         except StoreUnavailable as error:
             return _unavailable(error)
 
     async def _count(self) -> Refusal | None:
         node = self._node = current_node()
-        result = await node.join(self.connection, claim=self._chosen_id is not None)
+        result = await node.join(self.connection)
         if result.outcome is JoinOutcome.TAKEN:
             self._node = None
             return Refusal(CloseCode.BAD_REQUEST, "this client id belongs to somebody else")
@@ -496,12 +502,13 @@ class AdapterConsumer(AsyncWebsocketConsumer):
             elif verdict.action is Action.DEAD:
                 self.connection.close_soon(CloseCode.NO_PONG, "no pong")
                 return
-            await self._renew_membership()
+            if now >= self._joined().renew_at:
+                await self._renew_membership()
             await asyncio.sleep(verdict.ask_at - now)
 
     async def _renew_membership(self) -> None:
         try:
-            async with _within_redis_timeout():
+            async with turns().turn(settings.redis_timeout):
                 await self._joined().renew()
         except StoreUnavailable:
             logger.debug("Client %s: its groups are renewed later.", self.connection.client_id)
@@ -515,15 +522,15 @@ class AdapterConsumer(AsyncWebsocketConsumer):
         await self.connection.stop_writing(cut=self._deadline.expired())
         await asyncio.gather(self._deregister(), self._finish_handlers())
         if self._connect_called:
-            await self._bounded(self._call_disconnect(), "disconnect()")
+            await self._guarded(self._call_disconnect(), "disconnect()")
         await self._report_end()
 
     async def _deregister(self) -> None:
         """Leave the store and the groups; what fails here, leases make good."""
         if self._node is not None:
-            await self._bounded(self._node.leave(self.connection), "leaving the store")
+            await self._guarded(self._node.leave(self.connection), "leaving the store")
         if self._membership is not None:
-            await self._bounded(self._membership.close(), "leaving the channel layer")
+            await self._guarded(self._membership.close(), "leaving the channel layer")
 
     async def _finish_handlers(self) -> None:
         """What the browser sent before it left is still handled, within bounds."""
@@ -552,14 +559,15 @@ class AdapterConsumer(AsyncWebsocketConsumer):
         """Call ``disconnect(code)``; the groups are left by then."""
         await db.aclose_old_connections()
         try:
-            await self.disconnect(message["code"])
+            async with asyncio.timeout(CLEANUP_SECONDS):
+                await self.disconnect(message["code"])
         finally:
             await db.aclose_old_connections()
 
-    async def _bounded(self, step: Awaitable[Any], what: str) -> None:
+    async def _guarded(self, step: Awaitable[Any], what: str) -> None:
+        """Whatever one step of the clean-up raises, the next one is taken."""
         try:
-            async with asyncio.timeout(CLEANUP_SECONDS):
-                await step
+            await step
         except (StoreUnavailable, StopConsumer) as end:
             logger.debug("Client %s: %s: %r", self.connection.client_id, what, end)
         except TimeoutError:
@@ -633,17 +641,6 @@ def _kept(coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
     _tasks.add(task)
     task.add_done_callback(_tasks.discard)
     return task
-
-
-@contextlib.asynccontextmanager
-async def _within_redis_timeout() -> AsyncIterator[None]:
-    try:
-        async with asyncio.timeout(settings.redis_timeout):
-            yield
-    except TimeoutError as error:
-        raise StoreUnavailable(
-            f"Redis did not answer within {settings.redis_timeout:g} s."
-        ) from error
 
 
 def _unavailable(error: StoreUnavailable) -> Refusal:

@@ -21,7 +21,7 @@ class Inbox:
 
     def __init__(self) -> None:
         self.dropped = 0
-        self._waiting: deque[Message] = deque()
+        self._waiting: deque[tuple[Message, bool]] = deque()  # with: is it a frame?
         self._frames = 0
         self._room: asyncio.Event | None = None
 
@@ -39,20 +39,20 @@ class Inbox:
             self._room = asyncio.Event()
             await self._room.wait()
         self._frames += 1
-        self._waiting.append(message)
+        self._waiting.append((message, True))
 
     def put_event(self, message: Message) -> bool:
         """Queue a message of the layer. Returns whether there was room."""
         if len(self._waiting) - self._frames >= MAX_EVENTS:
             self.dropped += 1
             return False
-        self._waiting.append(message)
+        self._waiting.append((message, False))
         return True
 
     def pop(self) -> Message:
         """The oldest message; the inbox must not be empty."""
-        message = self._waiting.popleft()
-        if message["type"].startswith("websocket."):
+        message, is_frame = self._waiting.popleft()
+        if is_frame:
             self._frames -= 1
             if self._room is not None:
                 self._room.set()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Iterable
 from typing import Any, Protocol
@@ -17,19 +18,30 @@ import redis
 from wsadapter.errors import StoreUnavailable
 from wsadapter.layers import InMemoryChannelLayer, RedisChannelLayer
 from wsadapter.layers.fanout import Member, hand_over
-from wsadapter.layers.publishing import layer_reachable
+from wsadapter.layers.publishing import SaidOnce, layer_reachable
+from wsadapter.turns import turns
 from wsadapter.wire.orders import Message
 
 logger = logging.getLogger("wsadapter.layers")
 
+unreadable = SaidOnce(
+    "A message on the channel layer cannot be read and is ignored, as further ones will be. "
+    "Check that all processes use the same serialiser and encryption keys, and that nothing "
+    "else writes under the layer's prefix. (Said once per process.)"
+)
+
 FIRST_RETRY_SECONDS = 0.05
 LAST_RETRY_SECONDS = 1.0
+#: What is not left within this time, the layer forgets by itself.
+LEAVE_SECONDS = 2.0
 
 
 class Membership(Protocol):
     """A channel of its own and the groups that it is in."""
 
     channel: str
+    #: When to call `renew` (monotonic seconds), or infinity where nothing expires.
+    renew_at: float
 
     async def open(self, member: Member) -> None:
         """Get a channel whose messages go to the member."""
@@ -39,7 +51,7 @@ class Membership(Protocol):
     async def leave(self, group: str) -> None: ...
 
     async def renew(self) -> None:
-        """Called at every heartbeat: keep the layer from forgetting the groups."""
+        """Keep the layer from forgetting the groups."""
 
     async def close(self) -> None:
         """Leave all groups and give the channel up."""
@@ -57,6 +69,7 @@ class DirectMembership:
 
     def __init__(self, layer: RedisChannelLayer | InMemoryChannelLayer) -> None:
         self.channel = ""
+        self.renew_at = math.inf
         self._layer = layer
 
     async def open(self, member: Member) -> None:
@@ -87,7 +100,7 @@ class PumpedMembership:
         self._pump: asyncio.Task[None] | None = None
         # Channels' core layer forgets groups that were joined longer ago than this.
         self._renew_after_seconds: float = getattr(layer, "group_expiry", 86400) / 3
-        self._renewed_at = time.monotonic()
+        self.renew_at = time.monotonic() + self._renew_after_seconds
 
     async def open(self, member: Member) -> None:
         with layer_reachable(self._layer):
@@ -106,16 +119,16 @@ class PumpedMembership:
             await self._layer.group_discard(group, self.channel)
 
     async def renew(self) -> None:
-        if time.monotonic() - self._renewed_at > self._renew_after_seconds:
-            self._renewed_at = time.monotonic()
-            await self.join(set(self._groups))
+        self.renew_at = time.monotonic() + self._renew_after_seconds
+        await self.join(set(self._groups))
 
     async def close(self) -> None:
         if self._pump is None:
             return
         try:
-            for group in list(self._groups):
-                await self.leave(group)
+            async with turns().turn(LEAVE_SECONDS):
+                for group in list(self._groups):
+                    await self.leave(group)
         finally:
             self._pump.cancel()
             await asyncio.wait([self._pump])
@@ -145,11 +158,7 @@ class PumpedMembership:
                 await asyncio.sleep(retry_seconds)
                 retry_seconds = min(retry_seconds * 2, LAST_RETRY_SECONDS)
             except Exception:
-                logger.warning(
-                    "A message on channel %s cannot be read and is ignored.",
-                    self.channel,
-                    exc_info=True,
-                )
+                unreadable.say()
                 await asyncio.sleep(retry_seconds)
 
     def _hand_over(self, member: Member, message: Message) -> None:

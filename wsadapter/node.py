@@ -8,12 +8,13 @@ takes a new one and puts its connections back.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import os
 import socket
-from itertools import islice
 from uuid import uuid4
 
+from wsadapter.close_codes import CloseCode
 from wsadapter.conf import settings, store
 from wsadapter.connection import Connection
 from wsadapter.errors import StoreUnavailable
@@ -21,6 +22,7 @@ from wsadapter.store import MemoryStore, RedisStore
 from wsadapter.store.operations import (
     RESTORE_SIZE,
     Beat,
+    FindClient,
     Join,
     JoinOutcome,
     JoinResult,
@@ -29,13 +31,17 @@ from wsadapter.store.operations import (
     Leave,
     LeaveOutcome,
     OpenLease,
+    Reap,
     Restore,
 )
+from wsadapter.turns import turns
 
 logger = logging.getLogger("wsadapter.node")
 
 #: While Redis is away the lease is tried more often than it beats, to be back soon.
 RETRY_SECONDS = 1.0
+#: What killed processes left behind is removed this often, in beats.
+BEATS_PER_REAP = 6
 
 
 class Node:
@@ -59,13 +65,11 @@ class Node:
         self._beating: asyncio.Task[None] | None = None
         # Whether the record in Redis may differ from `connections`, after a failed call.
         self._doubtful = False
+        self._replacing = asyncio.Lock()
         self._outage = False
 
-    async def join(self, connection: Connection, *, claim: bool) -> JoinResult:
+    async def join(self, connection: Connection) -> JoinResult:
         """Count a connection in.
-
-        Args:
-            claim: the client chose its id itself.
 
         Raises:
             StoreUnavailable: Redis did not answer in time.
@@ -73,8 +77,9 @@ class Node:
         # From now on it is part of what a new lease restores.
         self.connections[connection.serial] = connection
         try:
-            await self._ensure_lease()
-            result = await self._join(connection, claim)
+            async with turns().turn(settings.redis_timeout):
+                await self._ensure_lease()
+                result = await self._join(connection)
         except BaseException:
             # It may have been written all the same: the next beat starts afresh.
             self._doubtful = True
@@ -89,17 +94,23 @@ class Node:
         if self.connections.pop(connection.serial, None) is None:
             return
         try:
-            outcome = await self.store.arun(
-                Leave(self.lease, connection.client_id, connection.serial)
-            )
-            if outcome is LeaveOutcome.LAPSED:
-                self._doubtful = True
-        except BaseException:
-            self._doubtful = True
-            raise
+            if not self._doubtful:  # else the next beat counts everybody anew
+                await self._leave(connection)
         finally:
             if not self.connections:
                 await self.stop()
+
+    async def _leave(self, connection: Connection) -> None:
+        try:
+            async with turns().turn(settings.redis_timeout):
+                outcome = await self.store.arun(
+                    Leave(self.lease, connection.client_id, connection.serial)
+                )
+        except BaseException:
+            self._doubtful = True
+            raise
+        if outcome is LeaveOutcome.LAPSED:
+            self._doubtful = True
 
     async def _forget(self, connection: Connection) -> None:
         self.connections.pop(connection.serial, None)
@@ -117,19 +128,20 @@ class Node:
         if lease:
             try:
                 await self.store.arun(Lapse(lease))
+                await self.store.arun(Reap())
             except StoreUnavailable:
                 logger.info("The lease %s could not be given up and will expire.", lease)
 
-    async def _join(self, connection: Connection, claim: bool) -> JoinResult:
-        result = await self._try_join(connection, claim)
+    async def _join(self, connection: Connection) -> JoinResult:
+        lease = self.lease
+        result = await self._join_under(lease, connection)
         if result.outcome is JoinOutcome.LAPSED:
-            await self._renew_lease()
-            result = await self._try_join(connection, claim)
+            await self._replace_lease(lease)
+            result = await self._join_under(self.lease, connection)
         return result
 
-    async def _try_join(self, connection: Connection, claim: bool) -> JoinResult:
-        lease = self.lease
-        return await self.store.arun(Join(lease, connection.info(lease), claim))
+    async def _join_under(self, lease: str, connection: Connection) -> JoinResult:
+        return await self.store.arun(Join(lease, connection.info(lease), connection.chose_id))
 
     async def _ensure_lease(self) -> None:
         if self.lease:
@@ -151,10 +163,12 @@ class Node:
             task.exception()  # those who waited have it; nobody else needs to hear of it
 
     async def _beat(self) -> None:
-        while True:
+        for beat in itertools.count():
             await asyncio.sleep(RETRY_SECONDS if self._outage else self.beat_seconds)
             try:
                 await self._renew()
+                if beat % BEATS_PER_REAP == 0:
+                    await self.store.arun(Reap())
             except StoreUnavailable as error:
                 self._log_outage(error)
             except Exception:
@@ -163,36 +177,53 @@ class Node:
                 self._log_return()
 
     async def _renew(self) -> None:
+        lease = self.lease
         if self._doubtful:
-            await self._renew_lease()
-        elif await self.store.arun(Beat(self.lease, self.lease_seconds)) is LeaseState.LAPSED:
+            await self._replace_lease(lease)
+        elif await self.store.arun(Beat(lease, self.lease_seconds)) is LeaseState.LAPSED:
             logger.warning(
                 "The lease lapsed; %d connections are counted anew.", len(self.connections)
             )
-            await self._renew_lease()
+            await self._replace_lease(lease)
 
-    async def _renew_lease(self) -> None:
-        """Take a new lease, put the connections back, then give up the old one."""
-        self._doubtful = False
-        try:
-            old, new = self.lease, _new_lease_id()
-            await self.store.arun(OpenLease(new, self.lease_seconds))
-            self.lease = new
-            connections = iter(list(self.connections.values()))
-            while chunk := list(islice(connections, RESTORE_SIZE)):
-                await self._restore(chunk, new)
-            await self.store.arun(Lapse(old))
-        except BaseException:
-            self._doubtful = True
-            raise
+    async def _replace_lease(self, old: str) -> None:
+        """Take a new lease, put the connections back, then give up the old one.
+
+        Many connections may notice at once that the lease has lapsed; the first one acts.
+        """
+        async with self._replacing:
+            if self.lease != old:
+                return
+            self._doubtful = False
+            try:
+                await self._move(old, _new_lease_id())
+            except BaseException:
+                self._doubtful = True
+                raise
+
+    async def _move(self, old: str, new: str) -> None:
+        await self.store.arun(OpenLease(new, self.lease_seconds))
+        self.lease = new
+        connections = iter(list(self.connections.values()))
+        while chunk := list(itertools.islice(connections, RESTORE_SIZE)):
+            await self._restore(chunk, new)
+        await self.store.arun(Lapse(old))
 
     async def _restore(self, chunk: list[Connection], lease: str) -> None:
         present = [c for c in chunk if c.serial in self.connections]
         await self.store.arun(Restore(lease, tuple(c.info(lease) for c in present)))
         for connection in present:
-            # It left meanwhile, and its Leave may have overtaken the Restore.
             if connection.serial not in self.connections:
+                # It left meanwhile, and its Leave may have overtaken the Restore.
                 await self.store.arun(Leave(lease, connection.client_id, connection.serial))
+            elif connection.chose_id:
+                await self._close_if_replaced(connection)
+
+    async def _close_if_replaced(self, connection: Connection) -> None:
+        """While the lease was over, another connection may have taken over a chosen id."""
+        holder = await self.store.arun(FindClient(connection.client_id))
+        if holder is not None and holder.serial != connection.serial:
+            connection.close_soon(CloseCode.FORCED_OUT, "replaced by a newer connection")
 
     def _log_outage(self, error: StoreUnavailable) -> None:
         if not self._outage:

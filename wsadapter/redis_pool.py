@@ -61,6 +61,8 @@ class RedisPool:
         loop = asyncio.get_running_loop()
         client = self._async.get(loop)
         if client is None:
+            for closed in [other for other in self._async if other.is_closed()]:
+                del self._async[closed]
             client = self._async[loop] = cast(
                 "redis.asyncio.Redis",
                 self._client(redis.asyncio, redis.asyncio.retry.Retry(NoBackoff(), 0)),
@@ -69,7 +71,9 @@ class RedisPool:
         return client
 
     async def _close_client(self, loop: asyncio.AbstractEventLoop) -> None:
-        await self._async.pop(loop).aclose(close_connection_pool=True)
+        client = self._async.pop(loop, None)
+        if client is not None:
+            await client.aclose(close_connection_pool=True)
 
     @contextmanager
     def reachable(self) -> Iterator[None]:

@@ -43,7 +43,7 @@ def store(request: pytest.FixtureRequest) -> Iterator[Subject]:
     if kind == "memory":
         under_test, pass_time = memory_store()
     else:
-        under_test = request.getfixturevalue("redis_store")
-        pass_time = redis_time(under_test, request.getfixturevalue("look_into"))
+        under_test = redis_store = request.getfixturevalue("redis_store")
+        pass_time = redis_time(redis_store, request.getfixturevalue("look_into"))
     with performing(under_test, verb) as perform:
         yield Subject(perform, pass_time)

@@ -6,14 +6,15 @@ import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Protocol, TypeAlias, TypeVar
 
 import redis
 
 from wsadapter.store import MemoryStore, RedisStore, Store
-from wsadapter.store.operations import ClientInfo, OnlineClients, OnlineUsers, Operation
+from wsadapter.store.operations import ClientInfo, OnlineClients, OnlineUsers, Operation, Page
 
 R = TypeVar("R")
+T = TypeVar("T")
 
 PassTime: TypeAlias = Callable[[float], None]  # seconds
 
@@ -91,20 +92,23 @@ def a_client(
 
 
 def all_users(perform: Performer, limit: int = 500) -> list[str]:
-    """Every page of the users, one after the other."""
-    page = perform(OnlineUsers(limit=limit))
-    users = [*page.items]
-    while page.next is not None:
-        page = perform(OnlineUsers(page.next, limit))
-        users += page.items
-    return users
+    return list(walk(perform, lambda after: OnlineUsers(after, limit)))
 
 
-def all_clients(perform: Performer, user_id: str | None = None, limit: int = 500) -> list[Any]:
-    """Every page of the connections, one after the other."""
-    page = perform(OnlineClients(user_id, limit=limit))
-    clients = [*page.items]
-    while page.next is not None:
-        page = perform(OnlineClients(user_id, page.next, limit))
-        clients += page.items
-    return clients
+def all_clients(
+    perform: Performer, user_id: str | None = None, limit: int = 500
+) -> list[ClientInfo]:
+    return list(walk(perform, lambda cursor: OnlineClients(user_id, cursor, limit)))
+
+
+def walk(perform: Performer, page_after: Callable[[str | None], Operation[Page[T]]]) -> Iterator[T]:
+    """Every page, one after the other; what comes twice would never end."""
+    seen: set[T] = set()
+    page = perform(page_after(None))
+    while True:
+        assert not seen & set(page.items)
+        seen |= set(page.items)
+        yield from page.items
+        if page.next is None:
+            return
+        page = perform(page_after(page.next))

@@ -274,7 +274,8 @@ class TestLeave:
         assert not store(IsOnline("anna"))
         assert not store(ClientOnline("c1"))
         assert store(FindClient("c1")) is None
-        assert all_users(store) == all_clients(store) == []
+        assert all_users(store) == []
+        assert all_clients(store) == []
 
     def test_a_user_is_online_until_the_last_connection_leaves(self, store: Subject) -> None:
         open_leases(store, A, B)

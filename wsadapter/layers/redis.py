@@ -131,12 +131,16 @@ class RedisChannelLayer(BaseChannelLayer):
         loop = asyncio.get_running_loop()
         found = self._locals.get(loop)
         if found is None:
+            for closed in [other for other in self._locals if other.is_closed()]:
+                del self._locals[closed]
             found = self._locals[loop] = LoopLayer(self)
             at_loop_shutdown(self._close_local, loop)
         return found
 
     async def _close_local(self, loop: asyncio.AbstractEventLoop) -> None:
-        await self._locals.pop(loop).close()
+        found = self._locals.pop(loop, None)
+        if found is not None:
+            await found.close()
 
     async def _publish(self, name: str, message: Message) -> None:
         pool = self.pools[self.shard(name)]

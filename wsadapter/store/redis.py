@@ -111,7 +111,13 @@ class Step(Generic[R]):
     _op: SingleCall[R]
 
     def parse(self, reply: Any) -> R:
-        """The operation's answer, from the reply to ``command``."""
+        """The operation's answer, from the reply to ``command``.
+
+        Raises:
+            Exception: the reply itself, if it is an error.
+        """
+        if isinstance(reply, Exception):
+            raise reply
         decision = Decision[R](decide(self._op))
         decision.answer(reply)
         return decision.result
@@ -169,7 +175,8 @@ class RedisStore:
             online = step.parse(reply)
 
         The command names its script by SHA. When Redis does not have it (the first call after
-        its start), the reply is a `NoScriptError`: `run` the operation then, which loads it.
+        its start), the reply is a `NoScriptError`, which ``parse`` raises: `run` the operation
+        then, which loads it.
         """
         decision = Decision[R](decide(op))
         assert decision.call is not None

@@ -7,6 +7,7 @@ local lease = ARGV[1]
 
 if not is_live(lease) then return 0 end
 
+-- What this lease has already is left alone, and so is an id that another connection holds.
 local missing = {}
 for i = 2, #ARGV, 2 do
   local client_id, record = ARGV[i], ARGV[i + 1]

@@ -1,0 +1,1 @@
+"""The demo: one page that shows what wsadapter promises, the failures too."""

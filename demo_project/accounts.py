@@ -1,0 +1,16 @@
+"""The two people of the demo."""
+
+from __future__ import annotations
+
+from django.contrib.auth import get_user_model
+
+NAMES = ("ada", "grace")
+PASSWORD = "wsadapter"  # shown to everyone who starts the demo
+
+
+def make_accounts() -> None:
+    """Makes those that do not exist yet."""
+    users = get_user_model().objects
+    for name in NAMES:
+        if not users.filter(username=name).exists():
+            users.create_user(name, password=PASSWORD)

@@ -1,0 +1,44 @@
+// The third panel: a WebSocket as the browser gives it.
+
+import { element, timeOfDay } from "./log.js";
+
+function bare(show) {
+  const socket = new WebSocket(`ws://${location.host}/ws/`);
+  socket.onmessage = (event) => show(event.data);
+  socket.onclose = (event) => show(`closed: ${event.code}`);
+  return socket;
+}
+
+const ROWS = 40;
+
+export function openBare(onframe) {
+  const byId = (id) => document.getElementById(id);
+  const log = byId("bare-log");
+  byId("bare-code").textContent = bare.toString(); // the very function that runs
+  let socket = null;
+
+  const show = (data) => {
+    const row = document.createElement("li");
+    row.append(element("time", "", timeOfDay()), element("code", "what", data));
+    log.prepend(row);
+    while (log.children.length > ROWS) log.lastChild.remove();
+    showState();
+    if (data.startsWith("{")) onframe(JSON.parse(data));
+  };
+  const showState = () => {
+    const open = socket.readyState === WebSocket.OPEN;
+    byId("bare-state").textContent = open ? "open" : "closed, and stays so";
+    byId("bare-state").dataset.state = open ? "open" : "closed";
+  };
+
+  byId("bare-open").addEventListener("click", () => {
+    socket.close();
+    socket = bare(show);
+  });
+  byId("bare-form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    if (socket.readyState === WebSocket.OPEN) socket.send(byId("bare-text").value);
+    else show("not sent: the socket is closed");
+  });
+  socket = bare(show);
+}

@@ -1,0 +1,17 @@
+"""The HTTP routes: the page, its status, logging in, and one route per button."""
+
+from django.contrib.auth.views import LoginView, LogoutView
+from django.contrib.staticfiles.urls import staticfiles_urlpatterns
+from django.urls import path
+
+from demo_project.buttons import BUTTONS
+from demo_project.views import page, status
+
+urlpatterns = [
+    path("", page, name="page"),
+    path("status/", status, name="status"),
+    path("login/", LoginView.as_view(template_name="demo/login.html"), name="login"),
+    path("logout/", LogoutView.as_view(), name="logout"),
+    *(path(f"do/{b.name}/", b.view, name=b.name) for b in BUTTONS if b.view is not None),
+    *staticfiles_urlpatterns(),  # uvicorn, unlike runserver, does not serve them by itself
+]
