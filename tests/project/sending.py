@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
 import wsadapter
@@ -27,16 +27,24 @@ TWINS: dict[str, Callable[..., Awaitable[Receipt]]] = {
 
 def send(target: str, data: Any, *, to: Any = None, times: int = 1, **options: Any) -> Any:
     """Call the helper of that target ``times`` times; the last receipt."""
-    for _ in range(times):
-        receipt = HELPERS[target](*address(target, to), data, **options)
+    for copy in copies(data, times):
+        receipt = HELPERS[target](*address(target, to), copy, **options)
     return as_json(receipt)
 
 
 async def asend(target: str, data: Any, *, to: Any = None, times: int = 1, **options: Any) -> Any:
     """The twin of `send`."""
-    for _ in range(times):
-        receipt = await TWINS[target](*address(target, to), data, **options)
+    for copy in copies(data, times):
+        receipt = await TWINS[target](*address(target, to), copy, **options)
     return as_json(receipt)
+
+
+def copies(data: Any, times: int) -> Iterator[Any]:
+    """The data once as it is, or numbered from 0 on, so that a receiver sees what is missing."""
+    if times == 1:
+        yield data
+    else:
+        yield from ({**data, "number": number} for number in range(times))
 
 
 def address(target: str, to: Any) -> tuple[Any, ...]:
