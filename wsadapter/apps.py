@@ -10,11 +10,12 @@ class WSAdapterConfig(AppConfig):
     verbose_name = "wsadapter"
 
     def ready(self) -> None:
-        from django.contrib.auth.signals import user_logged_out
+        from django.contrib.auth.signals import user_logged_in, user_logged_out
 
         from wsadapter import checks, logout
 
         checks.register_all()
+        user_logged_in.connect(logout.name_login, dispatch_uid="wsadapter.login")
         user_logged_out.connect(
             logout.close_connections_of_session, dispatch_uid="wsadapter.logout"
         )

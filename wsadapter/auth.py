@@ -114,8 +114,8 @@ def _origin_allowed(text: str, scope: Scope) -> bool:
     if "*" in allowed:
         return True
     origin = _parse_origin(text)
-    if origin is None:
-        return False
+    if origin is None or text.count("/") != 2 or not text[0].isalpha():
+        return False  # an origin has no path (RFC 6454, section 7)
     return (
         _is_own(origin, scope)
         or any(_matches(origin, pattern) for pattern in allowed)
@@ -169,10 +169,21 @@ def _matches(origin: Origin, pattern: str) -> bool:
 # Identity
 
 
-def session_digest(scope: Scope) -> str | None:
-    """A digest of the login session, fit to travel where the session key itself must not."""
-    key = getattr(scope.get("session"), "session_key", None)
-    return digest(key) if key else None
+#: What a login leaves in its session: a name for it that outlives a new session key.
+LOGIN_NAME = "_wsadapter_login"
+
+
+def session_digests(session: Any) -> frozenset[str]:
+    """The digests that name a login session, fit to travel where its key must not.
+
+    One is of its key, which Django changes with a password; one is of what `logout` left in it
+    at the login.
+    """
+    key = getattr(session, "session_key", None)
+    # Not session.get(), which would ask the database on the event loop where nobody did before.
+    loaded = getattr(session, "_session_cache", None) or {}
+    names = (key, loaded.get(LOGIN_NAME))
+    return frozenset(digest(name) for name in names if name)
 
 
 def identify(user: Any) -> str | None:
@@ -198,8 +209,8 @@ def log_refusal(scope: Scope, reason: str, *, code: int | None = None, status: i
     """One line for each connection that may not stay: closed with a code, or refused."""
     client = scope.get("client")
     logger.warning(
-        "Refused a WebSocket connection to %s from %s with %s: %s.",
-        scope.get("path", ""),
+        "Refused a WebSocket connection to %r from %s with %s: %s.",
+        scope.get("path", "")[:200],
         client[0] if client else "an unknown address",
         f"close code {code}" if code is not None else f"HTTP status {status}",
         reason,

@@ -15,10 +15,11 @@ import msgspec
 from asgiref.sync import sync_to_async
 from django.core.signals import setting_changed
 from django.db import transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from wsadapter import conf
 from wsadapter.close_codes import CloseCode
-from wsadapter.errors import ReservedType, WSAdapterError
+from wsadapter.errors import ReservedType
 from wsadapter.event_loops import forbid_event_loop
 from wsadapter.groups import EVERYONE, client_group, layer_name, user_group, user_id
 from wsadapter.layers.publishing import (
@@ -89,6 +90,9 @@ class Recorder(Protocol):
     """Takes publications instead of the channel layer: see `wsadapter.testing`."""
 
     def take(self, publication: Publication) -> Receipt: ...
+
+    def hold(self, hook: CommitHook) -> None:
+        """Note a send that waits for its commit."""
 
 
 #: The innermost active recorder takes everything; there is none outside of tests.
@@ -316,24 +320,27 @@ async def adisconnect_client(
     return int(known is not None)
 
 
-async def replace_client(client_id: str, *, newcomer: str) -> None:
+async def replace_client(client_id: str, serial: str) -> None:
     """Close the connection whose id a newcomer of the same user has taken over.
 
     Args:
-        newcomer: the serial of the connection to spare.
+        serial: of the connection that was replaced, and of no other: by now the newcomer may
+            have been replaced as well.
     """
-    kick = Kick(CloseCode.FORCED_OUT, "replaced by a newer connection", spare=newcomer)
+    kick = Kick(CloseCode.FORCED_OUT, "replaced by a newer connection", serial=serial)
     await _publisher().apublish([Post(client_group(client_id), kick)])
 
 
-def end_session(user: Any, session: str) -> None:
-    """Close the connections of one login session of a user.
+def end_session(session: str, user: Any = None) -> None:
+    """Close the connections of one login session.
 
     Args:
-        session: the session's digest, see `wsadapter.auth.session_digest`.
+        session: one of the session's digests, see `wsadapter.auth.session_digests`.
+        user: whose session it is, where that is known: then only their connections are asked.
     """
+    group = EVERYONE if user is None else user_group(user)
     kick = Kick(CloseCode.UNAUTHENTICATED, "logged out", session=session)
-    _publisher().publish([Post(user_group(user), kick)])
+    _publisher().publish([Post(group, kick)])
 
 
 # Preparing
@@ -349,6 +356,8 @@ def _to_everyone(
 def _to_users(
     helper: str, users: Iterable[Any], data: Any, exclude: Collection[str], priority: Priority
 ) -> Publication:
+    if isinstance(users, str | bytes):
+        raise TypeError(f"Give a list of users, such as [{users!r}], not a {type(users).__name__}.")
     # Each user once, in the order given.
     ids = list(dict.fromkeys(user_id(user) for user in users))
     order = orders.push(_frame(data), exclude, priority, False)
@@ -371,6 +380,8 @@ def _to_group(group: str, data: Any, exclude: Collection[str], priority: Priorit
 
 
 def _client_post(client_id: str, order: orders.Push | Kick) -> Post:
+    if not isinstance(client_id, str):
+        raise TypeError(f"A client id is a str, not {client_id!r}.")
     return Post(client_group(client_id), order, client_id)
 
 
@@ -384,7 +395,7 @@ _typed = msgspec.json.Decoder(_Typed)
 def _frame(data: Any) -> Frame:
     frame = encode(data)
     # The substring spares almost every frame the decoding.
-    if isinstance(frame, str) and f'"{RESERVED_PREFIX}' in frame:
+    if isinstance(frame, str) and (f'"{RESERVED_PREFIX}' in frame or "\\u" in frame):
         _refuse_reserved(frame)
     return frame
 
@@ -406,13 +417,13 @@ def _refuse_reserved(frame: str) -> None:
 
 def _send(publication: Publication, on_commit: bool | str) -> Receipt:
     forbid_event_loop(publication.helper)
-    if on_commit is not False:
+    if on_commit:
         return _at_commit(publication, on_commit)
     return _publish(publication)
 
 
 async def _asend(publication: Publication, on_commit: bool | str) -> Receipt:
-    if on_commit is not False:
+    if on_commit:
         # Transactions belong to the thread that Django keeps for synchronous code.
         return await sync_to_async(_at_commit, thread_sensitive=True)(publication, on_commit)
     return await _apublish(publication)
@@ -469,24 +480,35 @@ def _answer(published: Published, client_id: str) -> bool | None:
 
 
 def _at_commit(publication: Publication, on_commit: bool | str) -> Receipt:
-    hook = CommitHook(publication)
     using = None if on_commit is True else str(on_commit)
+    hook = CommitHook(publication, transaction.get_connection(using))
     transaction.on_commit(hook, using=using, robust=True)
+    if recorders and hook.waits:
+        recorders[-1].hold(hook)
     # Outside of a transaction Django has called the hook already.
-    return hook.receipt or Receipt(pending=True)
+    return Receipt(pending=True) if hook.receipt is None else hook.receipt
 
 
 class CommitHook:
     """Publishes when its transaction commits. A failure harms nobody: the data is committed."""
 
-    def __init__(self, publication: Publication) -> None:
+    def __init__(self, publication: Publication, connection: BaseDatabaseWrapper) -> None:
         self.publication = publication
         self.receipt: Receipt | None = None
+        self._connection = connection
+
+    @property
+    def waits(self) -> bool:
+        """Whether the transaction may still commit; a roll-back takes its hooks away."""
+        return any(hook is self for _, hook, *_ in self._connection.run_on_commit)
 
     def __call__(self) -> None:
+        if self.receipt is not None:
+            return  # a recorder has taken it before its commit
         try:
             self.receipt = _publish(self.publication)
-        except WSAdapterError as error:
+        except Exception as error:
+            self.receipt = Receipt()
             logger.exception(
                 "What %s was to send at commit could not be published.", self.publication.helper
             )

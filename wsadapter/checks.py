@@ -48,11 +48,16 @@ def _check_key(key: Any, value: Any) -> Iterator[CheckMessage]:
         yield Error(f"WSADAPTER has an unknown key {key!r}.", hint=hint, id="wsadapter.E001")
     elif not RULES[key].valid(value):
         yield Error(
-            f'WSADAPTER["{key}"] is {value!r}.',
+            f'WSADAPTER["{key}"] is {_shown(key, value)}.',
             hint=f'Set WSADAPTER["{key}"] to {RULES[key].expects}; '
             f"the default is {RULES[key].default!r}.",
             id="wsadapter.E002",
         )
+
+
+def _shown(key: str, value: Any) -> str:
+    # What was meant as a URL may hold a password.
+    return "not the URL of a Redis" if key == "REDIS_URL" else repr(value)
 
 
 def _check_lease() -> Iterator[CheckMessage]:

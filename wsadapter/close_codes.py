@@ -36,6 +36,19 @@ class CloseCode(IntEnum):
 NORMAL_CODES = frozenset({1000, 1001, CloseCode.NO_STATUS, 1012, CloseCode.SHUTDOWN})
 
 
+def check_code(code: int) -> None:
+    """Refuse a code that no endpoint may send (RFC 6455, section 7.4; IANA's registry).
+
+    Raises:
+        ValueError: neither 1000 to 1003, 1007 to 1014, nor 3000 to 4999.
+    """
+    if not (1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999):
+        raise ValueError(
+            f"{code} is no close code that may be sent. Use 1000, or one of your own: 4000 to "
+            "4499 when the client should come back, 4500 to 4999 when it should not."
+        )
+
+
 def should_reconnect(code: int) -> bool:
     """Whether a client that was closed with this code should connect again.
 

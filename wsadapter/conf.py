@@ -6,6 +6,7 @@ hold the dict of a project against it; `settings` gives the values their types.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -40,7 +41,11 @@ def _number(value: Any) -> bool:
 
 
 def _positive(default: float) -> Rule:
-    return Rule(default, "a positive number of seconds", lambda value: _number(value) and value > 0)
+    return Rule(
+        default,
+        "a positive number of seconds",
+        lambda value: _number(value) and 0 < value < math.inf,
+    )
 
 
 def _size(default: int, what: str) -> Rule:
@@ -70,10 +75,17 @@ def _are_origins(value: Any) -> bool:
     if callable(value) or value == "*" or value is None:
         return True
     if isinstance(value, str):
-        return "://" not in value and "." in value  # the dotted path of a callable
+        return _is_path_of_callable(value)
     return isinstance(value, Collection) and all(
         isinstance(origin, str) and (origin == "*" or "://" in origin) for origin in value
     )
+
+
+def _is_path_of_callable(path: str) -> bool:
+    try:
+        return callable(import_string(path))
+    except ImportError:
+        return False
 
 
 RULES: dict[str, Rule] = {
@@ -126,8 +138,9 @@ class Settings:
 
     @property
     def given(self) -> Mapping[str, Any]:
-        """The project's dict as it stands."""
-        return cast("Mapping[str, Any]", getattr(django_settings, "WSADAPTER", None) or {})
+        """The project's dict as it stands; a system check tells when it is no dict."""
+        given = getattr(django_settings, "WSADAPTER", None)
+        return given if isinstance(given, Mapping) else {}
 
     def _get(self, key: str) -> Any:
         given = self.given

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Generator
@@ -12,18 +13,23 @@ from typing import Any
 from uuid import uuid4
 
 from wsadapter import servers
-from wsadapter.close_codes import CloseCode
+from wsadapter.close_codes import CloseCode, check_code
+from wsadapter.event_loops import end_task
 from wsadapter.servers import Send
 from wsadapter.signals import delivery_failed, message_dropped
 from wsadapter.store.operations import ClientInfo
 from wsadapter.wire.orders import Message, Push, send_event
 from wsadapter.wire.outbox import Outbox, Outcome, Overflow, Priority
-from wsadapter.wire.payload import Frame
+from wsadapter.wire.payload import Frame, encode
 
 logger = logging.getLogger("wsadapter.connection")
 
 #: RFC 6455, section 5.5: a control frame carries 125 bytes, of which the code takes two.
 MAX_REASON_BYTES = 123
+
+
+#: How often a transport without back-pressure is asked whether it has room again.
+HELD_POLL_SECONDS = 0.05
 
 
 class State(Enum):
@@ -90,7 +96,8 @@ class Connection:
         self.chose_id = False
         self.user: Any = None
         self.user_id: str | None = None
-        self.session: str | None = None
+        #: Digests by which the login session that it belongs to can be named.
+        self.sessions: frozenset[str] = frozenset()
         self.subprotocol: str | None = None
         self.serial = uuid4().hex[:16]
         self.connected_at = time.time()
@@ -100,8 +107,12 @@ class Connection:
         self._outbox: Outbox[Outgoing] = Outbox(max_outbox_size, overflow, on_drop=self._dropped)
         self._send = servers.unwrap(send)
         self._stepped = servers.can_be_stepped(self._send)
+        self._held_bytes = servers.held_bytes(self._send)
+        self._max_held_bytes = max_outbox_size
         self._writer: asyncio.Task[None] | None = None
         self._on_closing = on_closing
+        # A kick may come between the joining of the groups and the handshake's end.
+        self._close_at_accept: tuple[int, str] | None = None
 
     def __repr__(self) -> str:
         return f"<Connection {self.client_id} of {self.user_id or 'anonymous'}: {self.state.value}>"
@@ -130,9 +141,16 @@ class Connection:
         """Send a frame without waiting for the transport."""
         self._put(Outgoing(send_event(frame), len(frame)), priority)
 
-    async def send(self, frame: Frame, priority: Priority = Priority.NORMAL) -> None:
-        """Send a frame; returns when the transport has taken it, or the connection has ended."""
-        await self.send_event(send_event(frame), priority)
+    async def send(self, data: object, *, priority: Priority = Priority.NORMAL) -> None:
+        """Send to this client; returns when the transport has taken it, or the end has come.
+
+        Args:
+            data: as `wsadapter.broadcast` takes it: ``str``, ``bytes``, or what encodes as JSON.
+
+        Raises:
+            EncodeError: the data cannot be sent; nothing was.
+        """
+        await self.send_event(send_event(encode(data)), priority)
 
     async def send_event(self, event: Message, priority: Priority = Priority.NORMAL) -> None:
         """The same for a ready ``websocket.send`` event."""
@@ -145,29 +163,42 @@ class Connection:
 
     async def accept(self, event: Message) -> None:
         """Accept the handshake; what was collected leaves after it."""
+        if self.state is State.CLOSED:
+            return  # the browser left while connect() was busy
         if self.state is not State.CONNECTING:
             raise RuntimeError("accept() may be called once, in connect().")
         self.subprotocol = event.get("subprotocol")
-        await self._send(event)
-        self.state = State.OPEN
-        self._flush()
+        try:
+            await self._send(event)
+        except OSError:  # it left just now
+            self.end(CloseCode.ABNORMAL)
+        if self.state is State.CONNECTING:
+            self.state = State.OPEN
+            self._flush()
+            if self._close_at_accept is not None:
+                self.close_soon(*self._close_at_accept)
 
     async def refuse(self, code: int, reason: str) -> None:
         """Accept, then close: a refused handshake would show a browser no reason."""
         if self.state is State.CONNECTING:
             for outgoing in self._outbox.clear():
                 _release(outgoing)
-            await self.accept({"type": "websocket.accept", "subprotocol": None})
+            # A browser that offered some fails without one in the answer, and sees no code.
+            offered = self.scope.get("subprotocols") or [None]
+            await self.accept({"type": "websocket.accept", "subprotocol": offered[0]})
         self.close_soon(code, reason)
 
     async def deny(self) -> None:
         """Refuse the handshake with HTTP status 403."""
         self.state = State.CLOSED
-        await self._send({"type": "websocket.close"})
+        with contextlib.suppress(OSError):  # the browser left meanwhile
+            await self._send({"type": "websocket.close"})
         self._on_closing()
 
     def close_soon(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
         """Send the close frame ahead of everything that waits, and nothing after it."""
+        if self.state is State.CONNECTING:
+            self._close_at_accept = int(code), reason
         if self.state is not State.OPEN:
             return
         self.close_code, self.close_reason = int(code), reason
@@ -182,7 +213,12 @@ class Connection:
         self._on_closing()
 
     async def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
-        """Close the connection; before it is accepted, refuse it with HTTP status 403."""
+        """Close the connection; before it is accepted, refuse it with HTTP status 403.
+
+        Raises:
+            ValueError: the code is none that may be sent.
+        """
+        check_code(code)
         if self.state is State.CONNECTING:
             await self.deny()
         else:
@@ -200,10 +236,8 @@ class Connection:
         """End the writer task; with ``cut``, drop what the transport still holds."""
         if cut:
             servers.cut(self._send)
-        writer = self._writer
-        if writer is not None:
-            writer.cancel()
-            await asyncio.wait([writer])
+        if self._writer is not None:
+            await end_task(self._writer)
 
     # The one way out
 
@@ -221,7 +255,7 @@ class Connection:
     def _flush(self) -> None:
         if self._writer is not None:
             return
-        if not self._stepped:
+        if not self._stepped or self._holds_too_much():
             self._writer = asyncio.get_running_loop().create_task(self._write(None))
             return
         while (outgoing := self._outbox.pop()) is not None:
@@ -238,6 +272,14 @@ class Connection:
                 self._writer = asyncio.get_running_loop().create_task(self._write((outgoing, rest)))
                 return
 
+    def _holds_too_much(self) -> bool:
+        return self._held_bytes is not None and self._held_bytes() > self._max_held_bytes
+
+    async def _until_taken(self) -> None:
+        """Stand in for the back-pressure that the server does not give."""
+        while self._holds_too_much():  # noqa: ASYNC110 - a Twisted transport tells nobody
+            await asyncio.sleep(HELD_POLL_SECONDS)
+
     async def _write(self, suspended: tuple[Outgoing, Awaitable[None]] | None) -> None:
         outgoing: Outgoing | None = None
         try:
@@ -245,9 +287,11 @@ class Connection:
                 outgoing, rest = suspended
                 await rest
                 self._took(outgoing)
+            await self._until_taken()
             while (outgoing := self._outbox.pop()) is not None:
                 await self._send(outgoing.event)
                 self._took(outgoing)
+                await self._until_taken()
         except asyncio.CancelledError:
             if outgoing is not None:
                 _release(outgoing)
@@ -267,7 +311,8 @@ class Connection:
         """A frame that the server refused is never tried again, and none after it."""
         self.stats.errors += 1
         _release(outgoing)
-        gone = isinstance(error, OSError)  # the peer left; its end is on its way and logged
+        # The peer left; its end is on its way and will be logged.
+        gone = isinstance(error, OSError) or servers.is_closing(self._send)
         logger.log(
             logging.DEBUG if gone else logging.ERROR,
             "Sending to client %s failed (%s); the connection is removed.",

@@ -47,6 +47,8 @@ Receive = Callable[[], Awaitable[Message]]
 CLEANUP_SECONDS = 2.0
 #: Seconds from our close frame to the server's word that the connection is over.
 CLOSE_SECONDS = 5.0
+#: Seconds that all connections together may take when the server stops.
+SHUTDOWN_SECONDS = 8.0
 
 
 class AdapterConsumer(AsyncWebsocketConsumer):
@@ -100,6 +102,10 @@ class AdapterConsumer(AsyncWebsocketConsumer):
                 'Mount it under "websocket" in the ProtocolTypeRouter.'
             )
         self._prepare(scope, send)
+        servers.before_daphne_stops(_end_connections)
+        task = asyncio.current_task()
+        assert task is not None
+        _serving.add(task)
         try:
             # The deadline is set once this side closes: see _closing.
             async with asyncio.timeout(None) as self._deadline:
@@ -108,6 +114,7 @@ class AdapterConsumer(AsyncWebsocketConsumer):
             if not self._deadline.expired():
                 raise
         finally:
+            _serving.discard(task)
             # A task of its own: a second cancellation does not interrupt it.
             await asyncio.shield(_kept(self._clean_up()))
 
@@ -131,6 +138,8 @@ class AdapterConsumer(AsyncWebsocketConsumer):
         self._beating: asyncio.Task[None] | None = None
         self._connect_called = False
         self._registered = False
+        # Being counted in and counted out never overlap, whenever the browser leaves.
+        self._counting = asyncio.Lock()
         self._max_message_size = self.max_message_size or settings.max_message_size
         self._heartbeat = Heartbeat(
             self.heartbeat_interval or settings.heartbeat_interval,
@@ -166,7 +175,7 @@ class AdapterConsumer(AsyncWebsocketConsumer):
             if message["type"] == "websocket.disconnect":
                 self._note_end(message)
                 return
-            if self.connection.state is not State.OPEN:
+            if self.connection.state in (State.CLOSING, State.CLOSED):
                 continue
             if not self._heard(message):
                 await self._inbox.put_frame(message)
@@ -246,7 +255,8 @@ class AdapterConsumer(AsyncWebsocketConsumer):
         user = await self.authenticate()
         self.user = self.connection.user = user
         self.connection.user_id = auth.identify(user)
-        self.connection.session = auth.session_digest(self.scope)
+        if self.connection.user_id is not None:
+            self.connection.sessions = auth.session_digests(self.scope.get("session"))
 
     async def _open_membership(self) -> None:
         if self.channel_layer is None:
@@ -259,7 +269,7 @@ class AdapterConsumer(AsyncWebsocketConsumer):
         self.channel_name = self._membership.channel
         self.connection.chose_id = self._chosen_id is not None
         self.connection.client_id = self._chosen_id or (
-            client_ids.of_channel(self.channel_name) or client_ids.new()
+            self._membership.client_id or client_ids.new()
         )
 
     @property
@@ -283,6 +293,8 @@ class AdapterConsumer(AsyncWebsocketConsumer):
         Where Redis does not answer in time, the connection is accepted and closed with 3004,
         and the consumer ends.
         """
+        if self.connection.state is State.CLOSED:
+            return  # the browser left while connect() was busy
         refusal = await self._register()
         if refusal is not None:
             auth.log_refusal(self.scope, refusal.reason, code=refusal.code)
@@ -295,7 +307,8 @@ class AdapterConsumer(AsyncWebsocketConsumer):
             # Collected until the handshake is done, and ahead of everything else.
             self.connection.post(envelope.welcome(self.connection.client_id), Priority.URGENT)
         await self.connection.accept(message)
-        self._beating = asyncio.get_running_loop().create_task(self._beat())
+        if self.connection.state is State.OPEN:
+            self._beating = asyncio.get_running_loop().create_task(self._beat())
 
     async def join(self, group: str) -> None:
         """Join a group; returns when what is sent to it from now on arrives.
@@ -306,6 +319,8 @@ class AdapterConsumer(AsyncWebsocketConsumer):
         Raises:
             StoreUnavailable: Redis did not answer in time.
         """
+        if self.connection.state is State.CLOSED:
+            return  # nothing arrives any more
         async with turns().turn(settings.redis_timeout):
             await self._joined().join([layer_name(group)])
 
@@ -341,7 +356,7 @@ class AdapterConsumer(AsyncWebsocketConsumer):
         groups = [EVERYONE, *(layer_name(group) for group in self.groups)]
         if self.connection.user_id is not None:
             groups.append(user_group(self.connection.user_id))
-        if client_ids.of_channel(self.channel_name) != self.connection.client_id:
+        if self._joined().client_id != self.connection.client_id:
             groups.append(client_group(self.connection.client_id))
         try:
             async with turns().turn(settings.redis_timeout):
@@ -351,22 +366,26 @@ class AdapterConsumer(AsyncWebsocketConsumer):
             return _unavailable(error)
 
     async def _count(self) -> Refusal | None:
+        async with self._counting:
+            return None if self.connection.state is State.CLOSED else await self._count_in()
+
+    async def _count_in(self) -> Refusal | None:
         node = self._node = current_node()
         result = await node.join(self.connection)
         if result.outcome is JoinOutcome.TAKEN:
             self._node = None
             return Refusal(CloseCode.BAD_REQUEST, "this client id belongs to somebody else")
         self._registered = True
-        if result.outcome is JoinOutcome.REPLACED:
-            await broadcasting.replace_client(
-                self.connection.client_id, newcomer=self.connection.serial
-            )
+        if result.replaced is not None:
+            await broadcasting.replace_client(self.connection.client_id, result.replaced.serial)
         await _emit(client_connected, client=self.connection.info(node.lease))
         return None
 
     # User code: one message after another, in a task that exists only while there is work
 
     def _take_event(self, message: Message) -> None:
+        if self.connection.state is State.CLOSED:
+            return
         if self._inbox.put_event(message):
             self._work_soon()
         elif self._inbox.dropped == 1:
@@ -398,16 +417,24 @@ class AdapterConsumer(AsyncWebsocketConsumer):
             await self.dispatch(message)
         except StopConsumer:
             raise
-        except Exception:
-            # One message fails; the connection and the messages after it do not.
-            self.connection.stats.errors += 1
-            handler_logger.exception(
-                "%s failed on %s of client %s.",
-                type(self).__name__,
-                _describe(message),
-                self.connection.client_id,
-            )
-            await self._apologise(message)
+        except asyncio.CancelledError as error:
+            if _is_being_cancelled():
+                raise
+            await self._fail(message, error)
+        except Exception as error:
+            await self._fail(message, error)
+
+    async def _fail(self, message: Message, error: BaseException) -> None:
+        """One message fails; the connection and the messages after it do not."""
+        self.connection.stats.errors += 1
+        handler_logger.error(
+            "%s failed on %s of client %s.",
+            type(self).__name__,
+            _describe(message),
+            self.connection.client_id,
+            exc_info=error,
+        )
+        await self._apologise(message)
 
     async def _apologise(self, message: Message) -> None:
         """Tell the browser that its message failed, and nothing of why."""
@@ -494,9 +521,12 @@ class AdapterConsumer(AsyncWebsocketConsumer):
         heartbeat = self._heartbeat
         while True:
             now = time.monotonic()
-            if self._inbox.full:
-                heartbeat.heard(now)  # busy, not dead: its frames wait for the handlers
             verdict = heartbeat.beat(now)
+            if verdict.action is Action.DEAD and self._inbox.full:
+                # Busy, not dead: its frames wait for the handlers. It is pinged on, since
+                # sending is what shows a server that a client has left unread.
+                heartbeat.heard(now)
+                verdict = heartbeat.beat(now)
             if verdict.action is Action.PING:
                 self.connection.post(envelope.PING, Priority.URGENT)
             elif verdict.action is Action.DEAD:
@@ -504,7 +534,8 @@ class AdapterConsumer(AsyncWebsocketConsumer):
                 return
             if now >= self._joined().renew_at:
                 await self._renew_membership()
-            await asyncio.sleep(verdict.ask_at - now)
+            # A pong may come at once: then the next ping is due an interval from now.
+            await asyncio.sleep(min(verdict.ask_at - now, heartbeat.interval))
 
     async def _renew_membership(self) -> None:
         try:
@@ -520,17 +551,19 @@ class AdapterConsumer(AsyncWebsocketConsumer):
         if self._beating is not None:
             self._beating.cancel()
         await self.connection.stop_writing(cut=self._deadline.expired())
-        await asyncio.gather(self._deregister(), self._finish_handlers())
+        await asyncio.gather(self._count_out(), self._finish_handlers())
+        if self._membership is not None:
+            # After the handlers: one of them may still join a group.
+            await self._guarded(self._membership.close(), "leaving the channel layer")
         if self._connect_called:
             await self._guarded(self._call_disconnect(), "disconnect()")
         await self._report_end()
 
-    async def _deregister(self) -> None:
-        """Leave the store and the groups; what fails here, leases make good."""
-        if self._node is not None:
-            await self._guarded(self._node.leave(self.connection), "leaving the store")
-        if self._membership is not None:
-            await self._guarded(self._membership.close(), "leaving the channel layer")
+    async def _count_out(self) -> None:
+        """Leave the store; what fails here, leases make good."""
+        async with self._counting:
+            if self._node is not None:
+                await self._guarded(self._node.leave(self.connection), "leaving the store")
 
     async def _finish_handlers(self) -> None:
         """What the browser sent before it left is still handled, within bounds."""
@@ -577,7 +610,9 @@ class AdapterConsumer(AsyncWebsocketConsumer):
                 what,
                 CLEANUP_SECONDS,
             )
-        except Exception:
+        except (Exception, asyncio.CancelledError):
+            if _is_being_cancelled():
+                raise
             handler_logger.exception(
                 "%s: %s of client %s failed.",
                 type(self).__name__,
@@ -595,9 +630,9 @@ class AdapterConsumer(AsyncWebsocketConsumer):
             logger.warning(
                 "The connection of client %s (user %s) ended with code %d%s after %.1f s.",
                 connection.client_id,
-                connection.user_id or "anonymous",
+                _printable(connection.user_id or "anonymous"),
                 code,
-                f" ({connection.close_reason})" if connection.close_reason else "",
+                f" ({_printable(connection.close_reason)})" if connection.close_reason else "",
                 duration,
             )
         await _emit(
@@ -607,6 +642,10 @@ class AdapterConsumer(AsyncWebsocketConsumer):
             reason=connection.close_reason,
             duration=duration,
         )
+
+
+#: What a message of the channel layer cannot call, whether or not a subclass overrides it.
+_OWN_NAMES = frozenset(dir(AdapterConsumer))
 
 
 class _Mailbox:
@@ -622,25 +661,57 @@ class _Mailbox:
         self._connection.deliver(push)
 
     def kick(self, kick: Kick) -> None:
-        if kick.concerns(self._connection.serial, self._connection.session):
+        if kick.concerns(self._connection.serial, self._connection.sessions):
             self._connection.close_soon(kick.code, kick.reason)
 
     def event(self, message: Message) -> None:
-        self._consumer._take_event(message)
+        if get_handler_name(message) in _OWN_NAMES:
+            # connect(), close(), websocket_receive() ... are not for other processes to call.
+            logger.error(
+                "The layer message %r is ignored: its type names a method of AdapterConsumer. "
+                "Choose another type.",
+                message["type"],
+            )
+        else:
+            self._consumer._take_event(message)
 
     def gap(self) -> None:
         self._consumer._take_event({"type": "wsadapter.gap"})
 
 
-_tasks: set[asyncio.Task[None]] = set()
+def _printable(text: str) -> str:
+    """What somebody else wrote, fit for one line of a log."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
+def _is_being_cancelled() -> bool:
+    """Whether a CancelledError is for this very task, not from one that user code awaited."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+_serving: set[asyncio.Task[Any]] = set()
+_cleaning_up: set[asyncio.Task[None]] = set()
 
 
 def _kept(coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
     """A task that lives until it is done, whoever awaits it."""
     task = asyncio.get_running_loop().create_task(coroutine)
-    _tasks.add(task)
-    task.add_done_callback(_tasks.discard)
+    _cleaning_up.add(task)
+    task.add_done_callback(_cleaning_up.discard)
     return task
+
+
+async def _end_connections() -> None:
+    """End every connection as a server does that stops, and wait for their clean-up."""
+    for task in _serving:
+        if not task.cancelling():
+            task.cancel()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(SHUTDOWN_SECONDS):
+            while tasks := _serving | _cleaning_up:
+                await asyncio.wait(tasks)
+                await asyncio.sleep(0)  # those that are done leave the sets
 
 
 def _unavailable(error: StoreUnavailable) -> Refusal:

@@ -35,6 +35,8 @@ def layer_name(group: str) -> str:
     """
     if isinstance(group, Group):
         return str.__str__(group)
+    if not isinstance(group, str):
+        raise TypeError(f"A group is named by a str, not by {group!r}.")
     if _SAFE.fullmatch(group) and not group.startswith(_OWN):
         return str.__str__(group)
     return f"{_OWN}text.{digest(group)}"

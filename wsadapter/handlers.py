@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import types
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ def handler(type: str) -> Callable[[Method], Method]:
     Raises:
         HandlerError: the type is reserved or empty, or the method is not ``async def``.
     """
-    if not type or callable(type):
+    if not type or not isinstance(type, str):
         raise HandlerError('@handler needs the message type: @handler("chat.say").')
     if type.startswith(RESERVED_PREFIX):
         raise HandlerError(
@@ -97,16 +98,26 @@ def _converter(
     consumer: type, name: str, method: Callable[..., Any]
 ) -> Callable[[dict[str, Any]], Any] | None:
     parameters = list(inspect.signature(method).parameters.values())[1:]
-    required = [p for p in parameters if p.default is p.empty and p.kind in _POSITIONAL]
-    if len(required) > 1:
+    if not _takes_one_message(parameters):
         raise HandlerError(
-            f"{consumer.__qualname__}.{name} takes {len(required)} arguments; a handler takes "
-            "one, the message: async def say(self, message: Say)."
+            f"{consumer.__qualname__}.{name} has a signature that no message can be given to; a "
+            "handler takes one argument, the message: async def say(self, message: Say)."
         )
     if not parameters:
         return None
     annotation = _annotations(consumer, name, method).get(parameters[0].name, dict)
     return _conversion_to(annotation, f"{consumer.__qualname__}.{name}")
+
+
+def _takes_one_message(parameters: list[inspect.Parameter]) -> bool:
+    """Whether a method can be called with one positional argument, or has no parameter at all."""
+    if not parameters:
+        return True
+    first, *others = parameters
+    optional = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return first.kind in _POSITIONAL and all(
+        other.kind in optional or other.default is not other.empty for other in others
+    )
 
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -115,7 +126,7 @@ _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_O
 def _annotations(consumer: type, name: str, method: Callable[..., Any]) -> dict[str, Any]:
     try:
         return typing.get_type_hints(method)
-    except NameError as error:
+    except (NameError, AttributeError) as error:
         raise HandlerError(
             f"The annotation of {consumer.__qualname__}.{name} cannot be resolved: {error}. "
             "Define or import its type at module level."
@@ -123,26 +134,37 @@ def _annotations(consumer: type, name: str, method: Callable[..., Any]) -> dict[
 
 
 def _conversion_to(annotation: Any, where: str) -> Callable[[dict[str, Any]], Any]:
+    read = _reader_of(annotation, where)
+    if _declares(annotation, "type") or _declares(annotation, "id"):
+        return read
+    return lambda fields: read(_own_fields(fields))
+
+
+def _reader_of(annotation: Any, where: str) -> Callable[[dict[str, Any]], Any]:
     if hasattr(annotation, "model_validate"):
-        return lambda fields: _validate_model(annotation, _own_fields(fields))
+        return lambda fields: _validate_model(annotation, fields)
     try:
         msgspec.json.Decoder(annotation)
-    except TypeError as error:
+    except (TypeError, NameError) as error:
         raise HandlerError(
             f"{where}: a message cannot be read as {annotation!r}: {error}. Annotate with a "
             "msgspec.Struct, a dataclass, a TypedDict, a pydantic model or dict."
         ) from error
-    if _declares(annotation, "type") or _declares(annotation, "id"):
-        return lambda fields: msgspec.convert(fields, annotation)
-    return lambda fields: msgspec.convert(_own_fields(fields), annotation)
+    # The keys of JSON are text; those of dict[int, str] are not.
+    return lambda fields: msgspec.convert(fields, annotation, str_keys=True)
 
 
 def _declares(annotation: Any, field: str) -> bool:
     """Whether a payload type wants one of the envelope's own fields."""
-    config = getattr(annotation, "__struct_config__", None)
-    if config is not None and config.tag_field == field:
-        return True
-    return field in typing.get_type_hints(annotation) if isinstance(annotation, type) else True
+    kind = typing.get_origin(annotation) or annotation  # dict[str, str] is a dict
+    if kind in (typing.Union, types.UnionType):
+        return any(_declares(member, field) for member in typing.get_args(annotation))
+    config = getattr(kind, "__struct_config__", None)
+    if config is not None:
+        return field == config.tag_field or field in kind.__struct_encode_fields__
+    if hasattr(kind, "model_fields"):
+        return any(field in (name, info.alias) for name, info in kind.model_fields.items())
+    return isinstance(kind, type) and field in typing.get_type_hints(kind)
 
 
 def _own_fields(fields: dict[str, Any]) -> dict[str, Any]:

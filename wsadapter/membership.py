@@ -16,7 +16,8 @@ from typing import Any, Protocol
 import redis
 
 from wsadapter.errors import StoreUnavailable
-from wsadapter.layers import InMemoryChannelLayer, RedisChannelLayer
+from wsadapter.event_loops import end_task
+from wsadapter.layers import InMemoryChannelLayer, RedisChannelLayer, client_ids
 from wsadapter.layers.fanout import Member, hand_over
 from wsadapter.layers.publishing import SaidOnce, layer_reachable
 from wsadapter.turns import turns
@@ -40,6 +41,8 @@ class Membership(Protocol):
     """A channel of its own and the groups that it is in."""
 
     channel: str
+    #: The client id that leads helpers straight to the channel, or None: a group has to.
+    client_id: str | None
     #: When to call `renew` (monotonic seconds), or infinity where nothing expires.
     renew_at: float
 
@@ -69,11 +72,13 @@ class DirectMembership:
 
     def __init__(self, layer: RedisChannelLayer | InMemoryChannelLayer) -> None:
         self.channel = ""
+        self.client_id: str | None = None
         self.renew_at = math.inf
         self._layer = layer
 
     async def open(self, member: Member) -> None:
         self.channel = await self._layer.new_channel()
+        self.client_id = client_ids.of_channel(self.channel)
         await self._layer.attach(self.channel, member)
 
     async def join(self, groups: Iterable[str]) -> None:
@@ -95,6 +100,7 @@ class PumpedMembership:
 
     def __init__(self, layer: Any) -> None:
         self.channel = ""
+        self.client_id: str | None = None
         self._layer = layer
         self._groups: set[str] = set()
         self._pump: asyncio.Task[None] | None = None
@@ -130,8 +136,7 @@ class PumpedMembership:
                 for group in list(self._groups):
                     await self.leave(group)
         finally:
-            self._pump.cancel()
-            await asyncio.wait([self._pump])
+            await end_task(self._pump)
 
     async def _run(self, member: Member) -> None:
         retry_seconds = FIRST_RETRY_SECONDS
@@ -162,4 +167,6 @@ class PumpedMembership:
                 await asyncio.sleep(retry_seconds)
 
     def _hand_over(self, member: Member, message: Message) -> None:
+        if not isinstance(message.get("type"), str):
+            raise TypeError("expected a message with a type")
         hand_over([member], lambda: message)

@@ -18,6 +18,7 @@ from wsadapter.close_codes import CloseCode
 from wsadapter.conf import settings, store
 from wsadapter.connection import Connection
 from wsadapter.errors import StoreUnavailable
+from wsadapter.event_loops import end_task
 from wsadapter.store import MemoryStore, RedisStore
 from wsadapter.store.operations import (
     RESTORE_SIZE,
@@ -119,11 +120,12 @@ class Node:
 
     async def stop(self) -> None:
         """Give the lease up and end the task."""
-        _nodes.pop(asyncio.get_running_loop(), None)
-        beating, self._beating = self._beating, None
-        if beating is not None:
-            beating.cancel()
-            await asyncio.wait([beating])
+        loop = asyncio.get_running_loop()
+        if _nodes.get(loop) is self:  # else a successor serves the loop already
+            del _nodes[loop]
+        for task in (self._opening, self._beating):
+            if task is not None:
+                await end_task(task)
         lease, self.lease = self.lease, ""
         if lease:
             try:
@@ -253,7 +255,7 @@ def current_node() -> Node:
 
 def serving_loops() -> list[asyncio.AbstractEventLoop]:
     """The event loops of this process that serve connections."""
-    return [loop for loop in _nodes if loop.is_running()]
+    return [loop for loop in list(_nodes) if loop.is_running()]  # threads ask, too
 
 
 def _new_lease_id() -> str:

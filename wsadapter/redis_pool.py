@@ -20,6 +20,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from wsadapter.errors import StoreUnavailable
+from wsadapter.event_loops import forget_closed_loops
 
 
 class RedisPool:
@@ -61,8 +62,7 @@ class RedisPool:
         loop = asyncio.get_running_loop()
         client = self._async.get(loop)
         if client is None:
-            for closed in [other for other in self._async if other.is_closed()]:
-                del self._async[closed]
+            forget_closed_loops(self._async)
             client = self._async[loop] = cast(
                 "redis.asyncio.Redis",
                 self._client(redis.asyncio, redis.asyncio.retry.Retry(NoBackoff(), 0)),
@@ -77,13 +77,19 @@ class RedisPool:
 
     @contextmanager
     def reachable(self) -> Iterator[None]:
-        """Turn what redis-py raises for an absent Redis into `StoreUnavailable`."""
+        """Turn what redis-py raises for a Redis that does not serve into `StoreUnavailable`."""
         try:
             yield
+        except redis.ResponseError as error:
+            if not _refuses_service(error):
+                raise
+            raise StoreUnavailable(
+                f"Redis at {self.address} does not serve ({type(error).__name__}): {error}"
+            ) from error
         except (redis.ConnectionError, redis.TimeoutError, OSError, TimeoutError) as error:
             raise StoreUnavailable(
-                f"Redis at {self.address} did not answer within {self.timeout_seconds:g} s "
-                f"({type(error).__name__}). Check that it runs and that the address is right."
+                f"Redis at {self.address} cannot be reached ({_why(error)}). Check that it runs "
+                "and that the address is right."
             ) from error
 
     def _client(self, kind: Any, retry: Any) -> Any:
@@ -110,6 +116,28 @@ class RedisPool:
             options.pop("sentinels"), sentinel_kwargs=options.pop("sentinel_kwargs", None)
         )
         return sentinel.master_for(master_name, max_connections=self.max_connections, **options)
+
+
+def _refuses_service(error: redis.ResponseError) -> bool:
+    """Whether it is Redis' state that is wrong (read-only, out of memory, ...), not the call."""
+    states = (
+        redis.exceptions.ReadOnlyError,
+        redis.exceptions.OutOfMemoryError,
+        redis.exceptions.NoPermissionError,
+    )
+    return isinstance(error, states) or str(error).startswith(("MISCONF", "BUSY ", "NOREPLICAS"))
+
+
+def _why(error: Exception) -> str:
+    """The reason in a few words; never the error's own text, which may hold a URL."""
+    if isinstance(error, redis.TimeoutError | TimeoutError):
+        return "no answer in time"
+    if isinstance(error, redis.AuthenticationError):
+        return "wrong password"
+    cause = error.__cause__ or error.__context__ or error
+    return (
+        "connection refused" if isinstance(cause, ConnectionRefusedError) else type(error).__name__
+    )
 
 
 _pools: dict[str, RedisPool] = {}

@@ -7,8 +7,10 @@ that none of them needs to be installed.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from functools import partial
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import cache, partial
 from typing import Any
 
 from channels.sessions import InstanceSessionWrapper
@@ -39,6 +41,51 @@ def cut(send: Send) -> None:
         protocol.transport.abort()
     elif (protocol := _daphne_protocol(send)) is not None:
         protocol.dropConnection(abort=True)
+
+
+def is_closing(send: Send) -> bool:
+    """Whether the server knows that the peer has left, though it has not said so yet."""
+    protocol = _uvicorn_protocol(send)
+    return protocol is not None and bool(protocol.transport.is_closing())
+
+
+def held_bytes(send: Send) -> Callable[[], int] | None:
+    """A measure of what the transport holds, for a server whose ``send`` never waits for it.
+
+    Daphne takes every frame at once, whether or not the client reads: Twisted's transport
+    keeps them in these two buffers. None where ``send`` itself waits.
+    """
+    protocol = _daphne_protocol(send)
+    if protocol is None:
+        return None
+
+    def measure() -> int:
+        transport = protocol.transport
+        written = len(getattr(transport, "dataBuffer", b"")) - getattr(transport, "offset", 0)
+        return written + int(getattr(transport, "_tempDataLen", 0))
+
+    return measure
+
+
+def before_daphne_stops(action: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Have daphne wait for an action when it stops; other servers wait for their applications.
+
+    Daphne cancels them, but not when any HTTP request or handshake has just ended, or keeps
+    its connection: then it forgets them all.
+    """
+    reactor = sys.modules.get("twisted.internet.reactor")
+    if reactor is not None and reactor.running:
+        _add_trigger(reactor, action)
+
+
+@cache
+def _add_trigger(reactor: Any, action: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Once per process."""
+    from twisted.internet.defer import Deferred
+
+    reactor.addSystemEventTrigger(
+        "before", "shutdown", lambda: Deferred.fromFuture(asyncio.ensure_future(action()))
+    )
 
 
 def tells_reasons(scope: Any) -> bool:

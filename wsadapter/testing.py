@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from django.db import connections
 
 from wsadapter import broadcasting
 from wsadapter.broadcasting import CommitHook, Publication, Receipt
@@ -76,11 +75,21 @@ class SentList(list[Sent]):
 class _Recorder:
     def __init__(self, sent: SentList) -> None:
         self._sent = sent
+        self._held: list[CommitHook] = []
 
     def take(self, publication: Publication) -> Receipt:
         self._sent.extend(_recorded(publication))
         online = True if publication.client_id is not None else None
         return Receipt(processes=1, online=online)
+
+    def hold(self, hook: CommitHook) -> None:
+        self._held.append(hook)
+
+    def take_held(self) -> None:
+        """Take what waits for a commit that is still to come."""
+        for hook in self._held:
+            if hook.receipt is None and hook.waits:
+                hook.receipt = self.take(hook.publication)
 
 
 @contextmanager
@@ -93,25 +102,12 @@ def capture_sent() -> Iterator[SentList]:
     """
     sent = SentList()
     recorder = _Recorder(sent)
-    waiting_before = {id(hook) for hook in _waiting_hooks()}
     broadcasting.recorders.append(recorder)
     try:
         yield sent
-        for hook in _waiting_hooks():
-            if id(hook) not in waiting_before:
-                sent.extend(_recorded(hook.publication))
+        recorder.take_held()
     finally:
         broadcasting.recorders.remove(recorder)
-
-
-def _waiting_hooks() -> list[CommitHook]:
-    """The sends that wait for the commit of a transaction of this thread."""
-    return [
-        hook
-        for connection in connections.all(initialized_only=True)
-        for _, hook, *_ in connection.run_on_commit
-        if isinstance(hook, CommitHook)
-    ]
 
 
 def _recorded(publication: Publication) -> Iterator[Sent]:

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from wsadapter.errors import StoreUnavailable
+from wsadapter.event_loops import forget_closed_loops
 
 AT_ONCE = 64
 
@@ -53,7 +54,6 @@ def turns() -> Turns:
     loop = asyncio.get_running_loop()
     found = _turns.get(loop)
     if found is None:
-        for closed in [other for other in _turns if other.is_closed()]:
-            del _turns[closed]
+        forget_closed_loops(_turns)
         found = _turns[loop] = Turns()
     return found

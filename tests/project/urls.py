@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
 
 from tests.project import views
 
@@ -18,4 +18,5 @@ urlpatterns = [
     path("counts/", views.counts),
     path("acounts/", views.acounts),
     path("online/", views.online),
+    path("ws/", include("wsadapter.urls")),
 ]

@@ -129,6 +129,14 @@ def _guarded(deliver: Callable[[Any], None], what: Push | Kick | Message) -> Non
         logger.exception("A connection failed to take a message; the others have it.")
 
 
+def foreign_channel(group: str, channel: str) -> RuntimeError:
+    """What to raise when a channel that does not live here is to be added to a group."""
+    return RuntimeError(
+        f"{channel!r} is not a channel of this event loop. A consumer can only add its own: "
+        f"await self.channel_layer.group_add({group!r}, self.channel_name)"
+    )
+
+
 class QueueMember:
     """The bounded queue of a plain Channels consumer.
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from channels.layers import BaseChannelLayer
 
-from wsadapter.layers.fanout import Fanout, Member, QueueMember
+from wsadapter.layers.fanout import Fanout, Member, QueueMember, foreign_channel
 from wsadapter.wire.orders import Message
 
 
@@ -51,8 +51,17 @@ class InMemoryChannelLayer(BaseChannelLayer):
         return channel
 
     async def send(self, channel: str, message: Message) -> None:
+        """Send to one channel.
+
+        Raises:
+            ChannelFull: the channel is one of this event loop, and as many wait as may.
+        """
         self.require_valid_channel_name(channel)
-        if not self.deliver_to_channel(channel, deepcopy(message)):
+        member = self.fanout().members.get(channel)
+        if isinstance(member, QueueMember):
+            member.put(deepcopy(message))
+        elif not self.deliver_to_channel(channel, deepcopy(message)) and "!" not in channel:
+            # A general channel's messages wait for its reader; a consumer that is gone has none.
             self._queue(channel).put(deepcopy(message))
 
     async def receive(self, channel: str) -> Message:
@@ -78,6 +87,8 @@ class InMemoryChannelLayer(BaseChannelLayer):
         self.require_valid_group_name(group)
         fanout = self.fanout()
         if channel not in fanout.members:
+            if "!" in channel:
+                raise foreign_channel(group, channel)
             self._queue(channel)
         fanout.join(group, channel)
 
@@ -94,6 +105,12 @@ class InMemoryChannelLayer(BaseChannelLayer):
             self._fanouts.clear()
 
     # What wsadapter's consumers and helpers use
+
+    @property
+    def serves(self) -> bool:
+        """Whether anybody in this process listens."""
+        with self._lock:
+            return any(fanout.members for fanout in self._fanouts.values())
 
     def fanout(self) -> Fanout:
         """The fan-out of the running loop."""

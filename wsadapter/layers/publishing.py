@@ -2,7 +2,8 @@
 
 A layer class that is known exactly is published on natively: one Redis round trip, no event
 loop. A subclass, a wrapper or any other layer gets its own ``group_send`` called: slower,
-never broken.
+never broken. Channels' in-memory layer and what is derived from it get it called on the loop
+that serves, as their queues know no other.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ def publisher_for(
     timeout_seconds: float,
     max_connections: int,
 ) -> Publisher:
-    """The way to publish on a layer, chosen by its exact class.
+    """The way to publish on a layer, chosen by its exact class; see the top of this module.
 
     Args:
         layer: any channel layer.
@@ -93,7 +94,7 @@ def publisher_for(
         )
     if kind is InMemoryChannelLayer:
         return MemoryPublisher(layer)
-    if kind is StockInMemoryChannelLayer:
+    if isinstance(layer, StockInMemoryChannelLayer):
         return StockMemoryPublisher(layer, serving_loops, timeout_seconds)
     return LayerPublisher(layer, timeout_seconds)
 
@@ -135,7 +136,7 @@ class RedisPublisher:
             with pool.reachable(), pool.sync_client().pipeline(transaction=False) as pipeline:
                 _fill(pipeline, commands, along)
                 replies = pipeline.execute(raise_on_error=False)
-            reached += _counts(replies[: len(commands)])
+                reached += _counts(replies[: len(commands)])
             reply = replies[-1] if along else reply
         return Published(max(reached), reply)
 
@@ -149,7 +150,7 @@ class RedisPublisher:
                 async with pool.async_client().pipeline(transaction=False) as pipeline:
                     _fill(pipeline, commands, along)
                     replies = await pipeline.execute(raise_on_error=False)
-            reached += _counts(replies[: len(commands)])
+                    reached += _counts(replies[: len(commands)])
             reply = replies[-1] if along else reply
         return Published(max(reached), reply)
 
@@ -183,7 +184,7 @@ class MemoryPublisher:
 
     def publish(self, posts: Sequence[Post]) -> Published:
         reached = max((self._deliver(post) for post in posts), default=0)
-        if not reached:
+        if not self._layer.serves:
             nobody_here.say()
         return Published(reached)
 

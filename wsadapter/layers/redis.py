@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import uuid
 from collections.abc import Callable, Iterable
 from typing import Any, cast
@@ -16,7 +17,8 @@ from channels.layers import BaseChannelLayer
 from channels_redis.serializers import registry
 from channels_redis.utils import _consistent_hash, decode_hosts
 
-from wsadapter.layers.fanout import Fanout, Member, QueueMember
+from wsadapter.event_loops import forget_closed_loops
+from wsadapter.layers.fanout import Fanout, Member, QueueMember, foreign_channel
 from wsadapter.layers.subscriber import Subscriber
 from wsadapter.redis_pool import at_loop_shutdown, pool_for
 from wsadapter.wire.orders import Message
@@ -25,6 +27,9 @@ logger = logging.getLogger("wsadapter.layers")
 
 #: With encryption keys set, older messages are refused, so that captured ones do not replay.
 MAX_MESSAGE_AGE_SECONDS = 60
+
+#: What has a meaning in Redis' patterns.
+_GLOB = re.compile(r"[\\*?\[\]]")
 
 
 class RedisChannelLayer(BaseChannelLayer):
@@ -92,10 +97,7 @@ class RedisChannelLayer(BaseChannelLayer):
 
     async def group_add(self, group: str, channel: str) -> None:
         if channel not in self.local().fanout.members:
-            raise RuntimeError(
-                f"{channel!r} is not a channel of this process. A consumer can only add its own: "
-                f"await self.channel_layer.group_add({group!r}, self.channel_name)"
-            )
+            raise foreign_channel(group, channel)
         await self.local().join([group], channel)
 
     async def group_discard(self, group: str, channel: str) -> None:
@@ -131,8 +133,7 @@ class RedisChannelLayer(BaseChannelLayer):
         loop = asyncio.get_running_loop()
         found = self._locals.get(loop)
         if found is None:
-            for closed in [other for other in self._locals if other.is_closed()]:
-                del self._locals[closed]
+            forget_closed_loops(self._locals)
             found = self._locals[loop] = LoopLayer(self)
             at_loop_shutdown(self._close_local, loop)
         return found
@@ -161,15 +162,23 @@ class LoopLayer:
         ]
 
     async def new_channel(self, prefix: str) -> str:
-        # One pattern per process and shard serves all channels: after the first one, a new
-        # channel costs no round trip.
-        pattern = f"{self.layer.prefix}{prefix}{self.process}!*"
+        stem = f"{self.layer.prefix}{prefix}{self.process}!"
+        channel = f"{stem}{uuid.uuid4().hex[:16]}"
+        # There before anything is awaited: else the last one that leaves meanwhile would end
+        # the subscription that this one relies on.
+        self._queue(channel)
+        try:
+            await self._subscribe_pattern(_GLOB.sub(r"\\\g<0>", stem) + "*")
+        except BaseException:
+            await self.detach(channel)
+            raise
+        return channel
+
+    async def _subscribe_pattern(self, pattern: str) -> None:
+        """One per process and shard serves all channels: a further channel costs nothing."""
         await asyncio.gather(
             *(subscriber.subscribe_pattern(pattern) for subscriber in self._subscribers)
         )
-        channel = f"{pattern[:-1]}{uuid.uuid4().hex[:16]}"
-        self._queue(channel)
-        return channel
 
     async def receive(self, channel: str) -> Message:
         general = "!" not in channel
@@ -245,6 +254,8 @@ class LoopLayer:
         message = self.layer.deserialize(payload)
         if not isinstance(message, dict):
             raise TypeError(f"expected a dict, got {type(message).__name__}")
+        if not isinstance(message.get("type"), str):
+            raise TypeError("expected a message with a type")
         return message
 
     def _refuse(self, name: str, error: Exception) -> None:

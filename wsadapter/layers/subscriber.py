@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import redis
 from redis.asyncio.connection import AbstractConnection
 
+from wsadapter.event_loops import end_task
 from wsadapter.redis_pool import RedisPool
 
 logger = logging.getLogger("wsadapter.layers")
@@ -44,13 +46,14 @@ class Subscriber:
         self._channels: set[str] = set()
         self._patterns: set[str] = set()
         self._confirmed: set[str] = set()
+        # Answers still to come: only the last one confirms what has been left and asked again.
+        self._unanswered: Counter[str] = Counter()
         self._waiting: dict[str, asyncio.Future[None]] = {}
         self._outgoing: dict[str, set[str]] = {}
         self._sends: set[asyncio.Task[None]] = set()
         self._connection: AbstractConnection | None = None
         self._task: asyncio.Task[None] | None = None
         self._gap_pending: set[str] | None = None
-        self.reconnects = 0
 
     async def subscribe(self, *names: str) -> None:
         """Subscribe and wait for Redis' word that it is so.
@@ -71,20 +74,20 @@ class Subscriber:
         self._confirmed -= gone
         for name in gone:
             self._outgoing.get("SUBSCRIBE", set()).discard(name)
+            self._waiting.pop(name, None)  # who asks next, asks anew
         if gone:
             self._send_soon("UNSUBSCRIBE", gone)
 
     async def stop(self) -> None:
         """Close the connection and forget all names."""
+        # All of it at once: whoever subscribes while the task ends begins afresh.
         task, self._task = self._task, None
+        self._waiting = {}
         self._channels.clear()
         self._patterns.clear()
+        self._confirmed.clear()
         if task is not None:
-            task.cancel()
-            await asyncio.wait([task])
-        for future in self._waiting.values():
-            future.cancel()
-        self._waiting.clear()
+            await end_task(task)
 
     async def _ask(self, command: str, wanted: set[str], names: Iterable[str]) -> None:
         loop = asyncio.get_running_loop()
@@ -126,6 +129,7 @@ class Subscriber:
             )
             if names
         ]
+        self._expect_answers(commands)
         task = asyncio.get_running_loop().create_task(self._send(self._connection, commands))
         self._sends.add(task)
         task.add_done_callback(self._sends.discard)
@@ -137,17 +141,27 @@ class Subscriber:
 
     async def _send(self, connection: AbstractConnection, commands: list[tuple[str, ...]]) -> None:
         try:
-            await connection.send_packed_command(connection.pack_commands(commands))
+            await self._write(connection, commands)
         except (redis.RedisError, OSError):
             # The reader of the same connection notices, reconnects and subscribes anew.
             await connection.disconnect(nowait=True)
+
+    async def _write(self, connection: AbstractConnection, commands: list[tuple[str, ...]]) -> None:
+        # redis-py's own health check would read an answer, and reading is what _read does.
+        packed = connection.pack_commands(commands)
+        await connection.send_packed_command(packed, check_health=False)
+
+    def _expect_answers(self, commands: list[tuple[str, ...]]) -> None:
+        for command, *names in commands:
+            if command != "UNSUBSCRIBE":
+                self._unanswered.update(names)
 
     async def _run(self) -> None:
         retry_seconds = FIRST_RETRY_SECONDS
         outage = False
         while True:
             try:
-                await self._connect(after_gap=outage or self.reconnects > 0)
+                await self._connect(after_gap=outage)
                 if outage:
                     logger.warning("Redis at %s is back.", self._pool.address)
                 outage, retry_seconds = False, FIRST_RETRY_SECONDS
@@ -160,32 +174,32 @@ class Subscriber:
                         type(error).__name__,
                     )
                 outage = True
-                self.reconnects += 1
             finally:
                 await self._disconnect()
             await asyncio.sleep(retry_seconds)
             retry_seconds = min(retry_seconds * 2, LAST_RETRY_SECONDS)
 
     async def _connect(self, *, after_gap: bool) -> None:
-        pool = self._pool.async_client().connection_pool
-        connection = pool.make_connection()
-        async with asyncio.timeout(self._pool.timeout_seconds):
-            await connection.connect()
-            commands = [
-                (command, *names)
-                for command, names in (
-                    ("SUBSCRIBE", self._channels),
-                    ("PSUBSCRIBE", self._patterns),
-                )
-                if names
-            ]
-            self._connection = connection
-            self._outgoing.clear()
-            if commands:
-                await connection.send_packed_command(connection.pack_commands(commands))
+        connection = self._pool.async_client().connection_pool.make_connection()
+        try:
+            async with asyncio.timeout(self._pool.timeout_seconds):
+                await connection.connect()
+                await self._subscribe_all(connection, after_gap=after_gap)
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
+
+    async def _subscribe_all(self, connection: AbstractConnection, *, after_gap: bool) -> None:
+        wanted = {"SUBSCRIBE": self._channels, "PSUBSCRIBE": self._patterns}
+        commands = [(command, *names) for command, names in wanted.items() if names]
+        self._connection = connection
+        self._outgoing.clear()
+        self._expect_answers(commands)
         if after_gap:
             # Told once everything is subscribed again: see _confirm.
-            self._gap_pending = set(self._channels | self._patterns)
+            self._gap_pending = self._channels | self._patterns or None
+        if commands:
+            await self._write(connection, commands)
 
     async def _read(self) -> None:
         connection = self._connection
@@ -207,18 +221,25 @@ class Subscriber:
     def _handle(self, response: Any) -> None:
         kind = response[0] if isinstance(response, list | tuple) else response
         if kind == b"message":
-            self._on_message(response[1].decode(), response[2])
+            self._on_message(response[1].decode(errors="replace"), response[2])
         elif kind == b"pmessage":
-            self._on_message(response[2].decode(), response[3])
+            self._on_message(response[2].decode(errors="replace"), response[3])
         elif kind in (b"subscribe", b"psubscribe"):
             self._confirm(response[1].decode())
 
     def _confirm(self, name: str) -> None:
+        self._unanswered[name] -= 1
+        if self._unanswered[name] > 0:
+            return
+        del self._unanswered[name]
         if name in self._channels or name in self._patterns:
             self._confirmed.add(name)
         future = self._waiting.pop(name, None)
         if future is not None and not future.done():
             future.set_result(None)
+        self._close_gap(name)
+
+    def _close_gap(self, name: str) -> None:
         if self._gap_pending is not None:
             self._gap_pending.discard(name)
             if not self._gap_pending:
@@ -228,6 +249,7 @@ class Subscriber:
     async def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         self._confirmed.clear()
+        self._unanswered.clear()
         self._gap_pending = None
         for task in self._sends:
             task.cancel()

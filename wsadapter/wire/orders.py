@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
 
+from wsadapter.close_codes import check_code
 from wsadapter.wire.outbox import Priority
 from wsadapter.wire.payload import Frame
 
@@ -83,25 +84,29 @@ class Kick:
 
     Args:
         session: only connections of the login session with this digest.
-        spare: not the connection with this serial (the newcomer that replaces the others).
+        serial: only the connection with this serial (one whose id a newcomer has taken over).
     """
 
     code: int
     reason: str = ""
     session: str | None = None
-    spare: str | None = None
+    serial: str | None = None
 
-    def concerns(self, serial: str, session: str | None) -> bool:
-        if self.spare is not None and serial == self.spare:
+    def __post_init__(self) -> None:
+        check_code(self.code)
+
+    def concerns(self, serial: str, sessions: Collection[str]) -> bool:
+        """Whether a connection that is in the group is meant, too."""
+        if self.serial is not None and self.serial != serial:
             return False
-        return self.session is None or self.session == session
+        return self.session is None or self.session in sessions
 
     def to_message(self) -> Message:
         message: Message = {"type": KICK, "code": int(self.code), "reason": self.reason}
         if self.session is not None:
             message["session"] = self.session
-        if self.spare is not None:
-            message["spare"] = self.spare
+        if self.serial is not None:
+            message["serial"] = self.serial
         return message
 
     @classmethod
@@ -111,7 +116,7 @@ class Kick:
             code=int(message["code"]),
             reason=str(message.get("reason", "")),
             session=message.get("session"),
-            spare=message.get("spare"),
+            serial=message.get("serial"),
         )
 
 
@@ -127,7 +132,10 @@ def push(
     """A push from a helper's arguments."""
     if isinstance(exclude, str):
         exclude = (exclude,)
-    return Push(frame, frozenset(exclude), Priority(priority), authenticated_only)
+    excluded = frozenset(exclude or ())
+    if not all(isinstance(client_id, str) for client_id in excluded):
+        raise TypeError(f"exclude takes client ids, which are str, not {exclude!r}.")
+    return Push(frame, excluded, Priority(priority), authenticated_only)
 
 
 def _frame(message: Mapping[str, Any]) -> Frame:

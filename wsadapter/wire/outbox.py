@@ -101,13 +101,14 @@ class Outbox(Generic[Item]):
 
     def _make_room(self, size: int, priority: Priority) -> bool:
         """Drop the oldest of the least urgent, never anything more urgent than the newcomer."""
-        for lane_priority, lane in reversed(self._lanes.items()):
-            if lane_priority < priority:
-                return False
+        more_urgent = [lane for other, lane in self._lanes.items() if other < priority]
+        kept = sum(kept_size for lane in more_urgent for _, kept_size in lane)
+        if kept and kept + size > self.max_bytes:
+            return False  # dropping would not help
+        droppable = [lane for other, lane in self._lanes.items() if other >= priority]
+        for lane in reversed(droppable):
             while lane and self.queued_bytes + size > self.max_bytes:
                 dropped, dropped_size = lane.popleft()
                 self.queued_bytes -= dropped_size
                 self._on_drop(dropped)
-            if not self.queued_bytes or self.queued_bytes + size <= self.max_bytes:
-                return True
-        return False
+        return True

@@ -13,6 +13,9 @@ from wsadapter.errors import EncodeError
 #: A WebSocket frame: ``str`` is a text frame, ``bytes`` is a binary frame (RFC 6455, 5.6).
 Frame: TypeAlias = str | bytes
 
+#: In bytes: half of what Redis keeps for a subscriber by default (client-output-buffer-limit).
+MAX_FRAME_SIZE = 16 * 1024 * 1024
+
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -27,6 +30,16 @@ def encode(data: object) -> Frame:
     Raises:
         EncodeError: naming the type and where in the data it stands.
     """
+    frame = _as_frame(data)
+    if len(frame) > MAX_FRAME_SIZE:
+        raise EncodeError(
+            f"A frame of {len(frame)} bytes is more than the {MAX_FRAME_SIZE} that may be sent: "
+            "Redis would drop the subscription of every process. Send where to fetch it."
+        )
+    return frame
+
+
+def _as_frame(data: object) -> Frame:
     if isinstance(data, str):
         return _text(data)
     if isinstance(data, bytes | bytearray | memoryview):
@@ -98,12 +111,18 @@ def _name(value: object) -> str:
     return f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
 
 
-def _culprit(value: object, path: str = "$") -> tuple[str, object]:
+def _culprit(value: object) -> tuple[str, object]:
     """The innermost part of the data that does not encode, and its JSONPath."""
-    for step, child in _children(value):
-        if not _encodes(child):
-            return _culprit(child, f"{path}{step}")
+    path = "$"
+    seen = {id(value)}  # data may contain itself
+    while (found := _failing_child(value)) is not None and id(found[1]) not in seen:
+        path, value = f"{path}{found[0]}", found[1]
+        seen.add(id(value))
     return path, value
+
+
+def _failing_child(value: object) -> tuple[str, object] | None:
+    return next((child for child in _children(value) if not _encodes(child[1])), None)
 
 
 def _children(value: object) -> Iterator[tuple[str, object]]:
@@ -111,7 +130,7 @@ def _children(value: object) -> Iterator[tuple[str, object]]:
         yield from ((f".{key}", child) for key, child in value.items())
     elif isinstance(value, list | tuple | set | frozenset):
         yield from ((f"[{index}]", child) for index, child in enumerate(value))
-    else:
+    elif not isinstance(value, type):  # a class has the fields of its instances, and no values
         names = getattr(value, "__dataclass_fields__", ()) or getattr(
             value, "__struct_fields__", ()
         )

@@ -1,0 +1,106 @@
+"""One order for frames and events; a browser waits for room, a layer's surplus is dropped."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from wsadapter.inbox import MAX_EVENTS, MAX_FRAMES, Inbox
+from wsadapter.wire.orders import Message
+
+
+def frame(number: int = 0) -> Message:
+    return {"type": "websocket.receive", "text": str(number)}
+
+
+def event(number: int = 0) -> Message:
+    return {"type": "chat.message", "number": number}
+
+
+async def turns_of_the_loop() -> None:
+    """Let every task that can go on do so."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def full_inbox() -> Inbox:
+    inbox = Inbox()
+    for number in range(MAX_FRAMES):
+        await inbox.put_frame(frame(number))
+    return inbox
+
+
+async def test_frames_and_events_come_out_in_the_order_of_arrival() -> None:
+    inbox = Inbox()
+    await inbox.put_frame(frame(1))
+    inbox.put_event(event(2))
+    await inbox.put_frame(frame(3))
+    assert len(inbox) == 3
+    assert [inbox.pop() for _ in range(3)] == [frame(1), event(2), frame(3)]
+    assert len(inbox) == 0
+
+
+async def test_a_browser_waits_while_the_inbox_is_full() -> None:
+    inbox = await full_inbox()
+    assert inbox.full
+    waiting = asyncio.ensure_future(inbox.put_frame(frame(MAX_FRAMES)))
+    await turns_of_the_loop()
+    assert not waiting.done()
+    assert inbox.pop() == frame(0)
+    await waiting
+    assert [inbox.pop() for _ in range(MAX_FRAMES)] == [
+        frame(number) for number in range(1, MAX_FRAMES + 1)
+    ]
+
+
+async def test_room_is_made_by_frames_and_not_by_events() -> None:
+    inbox = Inbox()
+    inbox.put_event(event())
+    for _ in range(MAX_FRAMES):
+        await inbox.put_frame(frame())
+    inbox.pop()
+    assert inbox.full
+    inbox.pop()
+    assert not inbox.full
+
+
+async def test_a_browser_that_gives_up_waiting_has_put_nothing() -> None:
+    inbox = await full_inbox()
+    waiting = asyncio.ensure_future(inbox.put_frame(frame()))
+    await turns_of_the_loop()
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert len(inbox) == MAX_FRAMES
+    inbox.pop()
+    await inbox.put_frame(frame())
+    assert len(inbox) == MAX_FRAMES
+
+
+async def test_events_are_dropped_and_counted_beyond_the_bound() -> None:
+    inbox = Inbox()
+    assert all(inbox.put_event(event(number)) for number in range(MAX_EVENTS))
+    assert inbox.dropped == 0
+    assert not inbox.put_event(event())
+    assert not inbox.put_event(event())
+    assert inbox.dropped == 2
+    assert len(inbox) == MAX_EVENTS
+
+
+async def test_events_have_room_beside_a_flood_of_frames_and_frames_beside_events() -> None:
+    inbox = await full_inbox()
+    assert all(inbox.put_event(event()) for _ in range(MAX_EVENTS))
+    inbox = Inbox()
+    for _ in range(MAX_EVENTS):
+        inbox.put_event(event())
+    await inbox.put_frame(frame())
+    assert len(inbox) == MAX_EVENTS + 1
+
+
+async def test_what_was_taken_makes_room_for_events() -> None:
+    inbox = Inbox()
+    for number in range(MAX_EVENTS):
+        inbox.put_event(event(number))
+    inbox.pop()
+    assert inbox.put_event(event())

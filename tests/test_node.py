@@ -1,0 +1,384 @@
+"""`Node`: a process's lease, kept, lost and taken anew."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from typing import Any, TypeVar
+
+import pytest
+
+from tests.waiting import aeventually
+from wsadapter.connection import Connection
+from wsadapter.errors import StoreUnavailable
+from wsadapter.node import Node, current_node
+from wsadapter.store import MemoryStore
+from wsadapter.store.operations import (
+    Beat,
+    Join,
+    JoinOutcome,
+    Lapse,
+    Leave,
+    OnlineClients,
+    OnlineCount,
+    OpenLease,
+    Operation,
+    Restore,
+)
+from wsadapter.wire.outbox import Overflow
+
+R = TypeVar("R")
+
+LEASE_SECONDS = 15.0
+
+
+class Store(MemoryStore):
+    """A memory store whose clock stands still, and that can be away or slow."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.away: tuple[type, ...] = ()
+        self.held_up: tuple[type, ...] = ()
+        self.go_on = asyncio.Event()
+        self.asked: list[type] = []
+        super().__init__(clock=lambda: self.now)
+
+    async def arun(self, op: Operation[R]) -> R:
+        self.asked.append(type(op))
+        if isinstance(op, self.held_up):
+            await self.go_on.wait()
+        if isinstance(op, self.away):
+            raise StoreUnavailable("Redis at 127.0.0.1:1 cannot be reached.")
+        return await super().arun(op)
+
+    @property
+    def count(self) -> int:
+        return self.run(OnlineCount())
+
+    @property
+    def ids(self) -> set[str]:
+        return {client.client_id for client in self.run(OnlineClients()).items}
+
+
+@pytest.fixture
+def store() -> Store:
+    return Store()
+
+
+@pytest.fixture
+async def node(store: Store) -> AsyncIterator[Node]:
+    made = Node(store, lease_seconds=LEASE_SECONDS, beat_seconds=0.01)
+    yield made
+    store.away = store.held_up = ()
+    await made.stop()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+@pytest.fixture(autouse=True)
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wsadapter.node.RETRY_SECONDS", 0.01)
+
+
+def connection(client_id: str, user_id: str | None = None) -> Connection:
+    async def send(event: Any) -> None: ...
+
+    made = Connection(
+        {"type": "websocket", "path": "/ws/"},
+        send,
+        max_outbox_size=1000,
+        overflow=Overflow.CLOSE,
+        on_closing=lambda: None,
+    )
+    made.client_id, made.user_id = client_id, user_id
+    return made
+
+
+async def joined(node: Node, *client_ids: str) -> list[Connection]:
+    connections = [connection(client_id) for client_id in client_ids]
+    for each in connections:
+        assert (await node.join(each)).outcome is JoinOutcome.JOINED
+    return connections
+
+
+async def beats(store: Store, count: int = 2) -> None:
+    """Wait until the lease has been renewed that often from now."""
+    before = store.asked.count(Beat)
+    await aeventually(lambda: store.asked.count(Beat) >= before + count)
+
+
+async def test_one_lease_for_all_connections(node: Node, store: Store) -> None:
+    await joined(node, "a", "b", "c")
+    assert store.count == 3
+    assert store.asked.count(OpenLease) == 1
+
+
+async def test_connections_that_come_at_once_open_one_lease(node: Node, store: Store) -> None:
+    await asyncio.gather(*(node.join(connection(str(number))) for number in range(20)))
+    assert store.count == 20
+    assert store.asked.count(OpenLease) == 1
+
+
+async def test_the_lease_goes_with_the_last_connection(node: Node, store: Store) -> None:
+    a, b = await joined(node, "a", "b")
+    await node.leave(a)
+    assert store.count == 1 and Lapse not in store.asked
+    await node.leave(b)
+    assert store.count == 0 and store.asked.count(Lapse) == 1
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_leaving_twice_is_leaving_once(node: Node, store: Store) -> None:
+    a, _ = await joined(node, "a", "b")
+    await node.leave(a)
+    await node.leave(a)
+    assert store.count == 1 and store.asked.count(Leave) == 1
+
+
+async def test_beats_keep_the_lease(node: Node, store: Store) -> None:
+    await joined(node, "a")
+    lease = node.lease
+    for _ in range(3):
+        store.now += LEASE_SECONDS - 1
+        await beats(store)
+    assert store.count == 1 and node.lease == lease
+
+
+async def test_a_lease_that_lapsed_is_taken_anew_with_all_connections(
+    node: Node, store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    await joined(node, "a", "b", "c")
+    lease = node.lease
+    store.now += LEASE_SECONDS + 1
+    assert store.count == 0
+    await aeventually(lambda: store.count == 3)
+    assert node.lease != lease, "others may have announced the old one's users as gone"
+    assert store.ids == {"a", "b", "c"}
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "3 connections" in caplog.text
+
+
+async def test_more_connections_than_one_chunk_are_restored(node: Node, store: Store) -> None:
+    await asyncio.gather(*(node.join(connection(str(number))) for number in range(1001)))
+    store.now += LEASE_SECONDS + 1
+    await aeventually(lambda: store.count == 1001)
+    assert store.asked.count(Restore) == 3
+
+
+async def test_a_newcomer_that_finds_the_lease_lapsed_brings_all_back(
+    store: Store,
+) -> None:
+    node = Node(store, lease_seconds=LEASE_SECONDS, beat_seconds=3600)
+    await joined(node, "a", "b")
+    store.now += LEASE_SECONDS + 1
+    await joined(node, "c")
+    assert store.ids == {"a", "b", "c"}
+    await node.stop()
+
+
+async def test_who_leaves_during_a_restore_stays_away(node: Node, store: Store) -> None:
+    a, b = await joined(node, "a", "b")
+    store.held_up = (Restore,)
+    store.now += LEASE_SECONDS + 1
+    await aeventually(lambda: Restore in store.asked)
+    await node.leave(a)
+    store.go_on.set()
+    await aeventually(lambda: store.ids == {"b"})
+    await beats(store)
+    assert store.ids == {"b"}
+    await node.leave(b)
+    assert store.count == 0
+
+
+async def test_who_comes_during_a_restore_is_counted_once(node: Node, store: Store) -> None:
+    await joined(node, "a")
+    store.held_up = (Restore,)
+    store.now += LEASE_SECONDS + 1
+    await aeventually(lambda: Restore in store.asked)
+    coming = asyncio.create_task(joined(node, "b"))
+    await asyncio.sleep(0)
+    store.go_on.set()
+    await coming
+    await aeventually(lambda: store.ids == {"a", "b"})
+    await beats(store)
+    assert store.count == 2
+
+
+async def test_the_last_one_leaves_during_a_restore(node: Node, store: Store) -> None:
+    (a,) = await joined(node, "a")
+    store.held_up = (Restore,)
+    store.now += LEASE_SECONDS + 1
+    await aeventually(lambda: Restore in store.asked)
+    await node.leave(a)
+    assert store.count == 0
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_a_join_that_fails_is_not_counted_and_leaves_no_task(
+    node: Node, store: Store
+) -> None:
+    for away in (OpenLease, Join):
+        store.away = (away,)
+        with pytest.raises(StoreUnavailable):
+            await node.join(connection("a"))
+        assert store.count == 0 and not node.connections
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_a_join_that_fails_among_others_is_not_counted(node: Node, store: Store) -> None:
+    await joined(node, "a")
+    store.away = (Join,)
+    with pytest.raises(StoreUnavailable):
+        await node.join(connection("b"))
+    store.away = ()
+    await beats(store)
+    assert store.ids == {"a"}
+
+
+async def test_a_join_that_was_written_but_timed_out_is_taken_back(
+    node: Node, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await joined(node, "a")
+    run = store.arun
+
+    async def written_but_silent(op: Any) -> Any:
+        answer = await run(op)
+        if isinstance(op, Join):
+            raise StoreUnavailable("the answer was lost")
+        return answer
+
+    monkeypatch.setattr(store, "arun", written_but_silent)
+    with pytest.raises(StoreUnavailable):
+        await node.join(connection("b"))
+    assert store.count == 2
+    await aeventually(lambda: store.ids == {"a"})
+
+
+async def test_a_join_that_is_cancelled_is_not_counted(node: Node, store: Store) -> None:
+    await joined(node, "a")
+    store.held_up = (Join,)
+    coming = asyncio.create_task(node.join(connection("b")))
+    await aeventually(lambda: store.asked.count(Join) == 2)
+    coming.cancel()
+    await asyncio.wait([coming])
+    store.held_up = ()
+    await beats(store)
+    assert store.ids == {"a"}
+
+
+async def test_a_leave_that_fails_is_made_good_by_the_next_beat(node: Node, store: Store) -> None:
+    a, _ = await joined(node, "a", "b")
+    store.away = (Leave,)
+    with pytest.raises(StoreUnavailable):
+        await node.leave(a)
+    assert store.count == 2
+    store.away = ()
+    await aeventually(lambda: store.ids == {"b"})
+
+
+async def test_an_outage_is_logged_once_and_so_is_its_end(
+    node: Node, store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "wsadapter.node")
+    await joined(node, "a")
+    store.away = (Beat,)
+    await beats(store, 5)
+    store.away = ()
+    await aeventually(lambda: "is back" in caplog.text)
+    await beats(store)
+    assert len(caplog.records) == 2
+    assert "127.0.0.1:1" in caplog.records[0].getMessage()
+    assert store.ids == {"a"}
+
+
+async def test_after_redis_lost_its_memory_all_are_counted_again(node: Node, store: Store) -> None:
+    await joined(node, "a", "b")
+    store.run(Lapse(node.lease))
+    assert store.count == 0
+    await aeventually(lambda: store.ids == {"a", "b"})
+
+
+async def test_a_restore_that_fails_is_tried_until_it_works(node: Node, store: Store) -> None:
+    await joined(node, "a")
+    store.away = (Restore,)
+    store.now += LEASE_SECONDS + 1
+    await aeventually(lambda: store.asked.count(Restore) >= 3)
+    assert store.count == 0
+    store.away = ()
+    await aeventually(lambda: store.ids == {"a"})
+    await beats(store)
+    assert store.count == 1
+
+
+async def test_a_bug_in_the_store_does_not_end_the_beating(
+    node: Node, store: Store, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await joined(node, "a")
+    run, failed = store.arun, []
+
+    async def buggy(op: Any) -> Any:
+        if isinstance(op, Beat) and not failed:
+            failed.append(op)
+            raise LookupError("a bug")
+        return await run(op)
+
+    monkeypatch.setattr(store, "arun", buggy)
+    await aeventually(lambda: failed)
+    await beats(store)
+    assert len([record for record in caplog.records if record.exc_info]) == 1
+
+
+async def test_stopping_while_the_store_is_away_says_that_the_lease_will_expire(
+    node: Node, store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "wsadapter.node")
+    (a,) = await joined(node, "a")
+    store.away = (Leave, Lapse)
+    with pytest.raises(StoreUnavailable):
+        await node.leave(a)
+    assert "will expire" in caplog.text
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_a_newcomer_while_the_last_one_leaves_has_a_node_of_its_own(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wsadapter.node.store", lambda: store)
+    (a,) = await joined(old := current_node(), "a")
+    store.held_up = (Lapse,)
+    leaving = asyncio.create_task(old.leave(a))
+    await aeventually(lambda: Lapse in store.asked)
+    new = current_node()
+    assert new is not old
+    (b,) = await joined(new, "b")
+    store.go_on.set()
+    await leaving
+    assert current_node() is new and store.ids == {"b"}
+    await new.leave(b)
+    assert store.count == 0
+
+
+async def test_a_join_that_is_cancelled_while_the_lease_opens_leaves_no_task(
+    node: Node, store: Store
+) -> None:
+    store.held_up = (OpenLease,)
+    joining = asyncio.create_task(node.join(connection("a")))
+    await aeventually(lambda: OpenLease in store.asked)
+    joining.cancel()
+    await asyncio.wait([joining])
+    store.go_on.set()
+    assert joining.cancelled()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    assert store.count == 0
+
+
+async def test_a_late_end_of_one_node_leaves_its_successor_in_place(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wsadapter.node.store", lambda: store)
+    first = current_node()
+    await first.stop()
+    second = current_node()
+    await first.stop()
+    assert current_node() is second is not first
+    await second.stop()

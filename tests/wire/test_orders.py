@@ -1,0 +1,139 @@
+"""Pushes and kicks survive the way over any channel layer, and nothing else passes for one."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wsadapter.wire.orders import KICK, PUSH, Kick, Push, push, send_event
+from wsadapter.wire.outbox import Priority
+
+pushes = st.builds(
+    Push,
+    st.text() | st.binary(),
+    st.frozensets(st.text()),
+    st.sampled_from(Priority),
+    st.booleans(),
+)
+kicks = st.builds(
+    Kick, st.integers(3000, 4999), st.text(), st.none() | st.text(), st.none() | st.text()
+)
+
+
+@given(pushes)
+def test_a_push_arrives_as_it_left_where_bytes_can_travel(sent: Push) -> None:
+    message = msgspec.msgpack.decode(msgspec.msgpack.encode(sent.to_message(carries_bytes=True)))
+    assert Push.from_message(message) == sent
+
+
+@given(pushes)
+def test_a_push_arrives_as_it_left_where_only_json_travels(sent: Push) -> None:
+    message = json.loads(json.dumps(sent.to_message(carries_bytes=False)))
+    assert Push.from_message(message) == sent
+
+
+@given(kicks)
+def test_a_kick_arrives_as_it_left(sent: Kick) -> None:
+    assert Kick.from_message(json.loads(json.dumps(sent.to_message()))) == sent
+
+
+def test_the_usual_push_carries_nothing_but_its_frame() -> None:
+    assert Push("hi").to_message(carries_bytes=True) == {"type": PUSH, "text": "hi"}
+    assert Push(b"hi").to_message(carries_bytes=True) == {"type": PUSH, "bytes": b"hi"}
+    assert Push(b"hi").to_message(carries_bytes=False) == {"type": PUSH, "base64": "aGk="}
+
+
+def test_the_usual_kick_carries_nothing_but_its_code_and_reason() -> None:
+    assert Kick(3503, "bye").to_message() == {"type": KICK, "code": 3503, "reason": "bye"}
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {},
+        {"type": PUSH},
+        {"text": b"bytes"},
+        {"text": None},
+        {"bytes": "text"},
+        {"base64": "not base64!"},
+        {"base64": 7},
+        {"text": "hi", "priority": 9},
+        {"text": "hi", "exclude": 7},
+    ],
+    ids=repr,
+)
+def test_junk_is_no_push(message: dict[str, Any]) -> None:
+    with pytest.raises((KeyError, TypeError, ValueError)):
+        Push.from_message(message)
+
+
+@pytest.mark.parametrize("message", [{}, {"code": None}, {"code": "x"}, {"code": []}], ids=repr)
+def test_junk_is_no_kick(message: dict[str, Any]) -> None:
+    with pytest.raises((KeyError, TypeError, ValueError)):
+        Kick.from_message(message)
+
+
+@pytest.mark.parametrize(
+    ("frame", "event"),
+    [
+        ("hi", {"type": "websocket.send", "text": "hi"}),
+        ("", {"type": "websocket.send", "text": ""}),
+        (b"hi", {"type": "websocket.send", "bytes": b"hi"}),
+        (b"", {"type": "websocket.send", "bytes": b""}),
+    ],
+)
+def test_a_frame_is_sent_by_one_event_of_its_kind(
+    frame: str | bytes, event: dict[str, Any]
+) -> None:
+    assert send_event(frame) == event
+    assert Push(frame).event == event
+    assert Push(frame).size == len(frame)
+
+
+def test_a_push_concerns_all_but_the_excluded() -> None:
+    order = Push("hi", exclude=frozenset({"a"}))
+    assert not order.concerns("a", "1")
+    assert order.concerns("b", "1")
+    assert order.concerns("b", None)
+
+
+def test_a_push_to_the_authenticated_does_not_concern_visitors() -> None:
+    order = Push("hi", exclude=frozenset({"a"}), authenticated_only=True)
+    assert order.concerns("b", "1")
+    assert not order.concerns("b", None)
+    assert not order.concerns("a", "1")
+
+
+@pytest.mark.parametrize(
+    ("kick", "serial", "sessions", "concerned"),
+    [
+        (Kick(3503), "s1", set(), True),
+        (Kick(3503), "s1", {"login"}, True),
+        (Kick(3503, serial="s1"), "s1", set(), True),
+        (Kick(3503, serial="s1"), "s2", set(), False),
+        (Kick(3500, session="login"), "s1", {"key", "login"}, True),
+        (Kick(3500, session="login"), "s1", {"other"}, False),
+        (Kick(3500, session="login"), "s1", set(), False),
+    ],
+)
+def test_whom_a_kick_concerns(kick: Kick, serial: str, sessions: set[str], concerned: bool) -> None:
+    assert kick.concerns(serial, sessions) is concerned
+
+
+@pytest.mark.parametrize("code", [-5, 0, 999, 1005, 1006, 1015, 2999, 5000, 70000])
+def test_a_kick_has_a_code_that_may_be_sent(code: int) -> None:
+    with pytest.raises(ValueError, match="close code"):
+        Kick(code)
+    with pytest.raises(ValueError, match="close code"):
+        Kick.from_message({"type": "wsadapter.kick", "code": code})
+
+
+@pytest.mark.parametrize("exclude", ["tab-1", ["tab-1"], {"tab-1"}, ("tab-1", "tab-1")], ids=repr)
+def test_the_excluded_are_given_in_any_collection_or_as_a_single_id(exclude: Any) -> None:
+    order = push("hi", exclude, Priority.HIGH, True)
+    assert order == Push("hi", frozenset({"tab-1"}), Priority.HIGH, True)
