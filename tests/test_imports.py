@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parent.parent / "wsadapter"
 # Lowest first. A name is a module or a whole package, and may be of one that is still to come.
 FLOORS = (
     "errors close_codes wire",
-    "redis_pool event_loops store layers",
+    "outages redis_pool event_loops store layers",
     "conf signals groups",
     "turns servers inbox membership connection node handlers broadcasting presence auth",
     "consumers endpoints streams",

@@ -26,13 +26,15 @@ from wsadapter import (
     asend_to_users,
     broadcast,
     broadcasting,
+    disconnect_client,
+    disconnect_user,
     send_to_client,
     send_to_group,
     send_to_user,
     send_to_users,
 )
 from wsadapter.errors import ReservedType
-from wsadapter.testing import SentList, capture_sent
+from wsadapter.testing import Disconnected, SentList, capture_sent
 
 NOWHERE = "redis://127.0.0.1:1/0"  # nothing listens there
 
@@ -361,3 +363,14 @@ class InATransactionTestCase(TransactionTestCase):
         with capture_sent() as sent:
             await abroadcast("at once", on_commit=True)
         assert texts(sent) == ["at once"]
+
+
+def test_what_was_to_be_closed_is_recorded_with_no_redis() -> None:
+    with override_settings(CHANNEL_LAYERS=redis_layer([NOWHERE])), capture_sent() as sent:
+        assert disconnect_user(7, reason="moved") == 1
+        assert disconnect_client("tab-1", code=4500) == 1
+    assert not sent
+    assert sent.disconnected == [
+        Disconnected("disconnect_user", "7", 3503, "moved"),
+        Disconnected("disconnect_client", "tab-1", 4500, "disconnected by the server"),
+    ]

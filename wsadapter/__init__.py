@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from wsadapter.close_codes import should_reconnect as should_reconnect
     from wsadapter.errors import AsyncContextError as AsyncContextError
     from wsadapter.errors import EncodeError as EncodeError
+    from wsadapter.errors import HandlerError as HandlerError
+    from wsadapter.errors import ReservedType as ReservedType
     from wsadapter.errors import StoreUnavailable as StoreUnavailable
     from wsadapter.errors import WSAdapterError as WSAdapterError
     from wsadapter.groups import EVERYONE as EVERYONE
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
     from wsadapter.presence import online_user_count as online_user_count
     from wsadapter.presence import online_users as online_users
     from wsadapter.store.operations import ClientInfo as ClientInfo
+    from wsadapter.wire.outbox import Overflow as Overflow
     from wsadapter.wire.outbox import Priority as Priority
 
 _EXPORTS = {
@@ -78,6 +81,8 @@ _EXPORTS = {
     "wsadapter.errors": (
         "AsyncContextError",
         "EncodeError",
+        "HandlerError",
+        "ReservedType",
         "StoreUnavailable",
         "WSAdapterError",
     ),
@@ -96,7 +101,7 @@ _EXPORTS = {
         "online_users",
     ),
     "wsadapter.store.operations": ("ClientInfo",),
-    "wsadapter.wire.outbox": ("Priority",),
+    "wsadapter.wire.outbox": ("Overflow", "Priority"),
 }
 
 _HOME = {name: module for module, names in _EXPORTS.items() for name in names}

@@ -36,9 +36,13 @@ class Refusal(NamedTuple):
 
     code: int
     reason: str
+    #: What only the log is told.
+    cause: str = ""
 
 
 class Origin(NamedTuple):
+    """What a page is the same as another one by (RFC 6454, section 4)."""
+
     scheme: str
     host: str
     port: int | None
@@ -205,14 +209,14 @@ def client_id_refusal(client_id: str) -> Refusal | None:
     return None
 
 
-def log_refusal(scope: Scope, reason: str, *, code: int | None = None, status: int = 403) -> None:
+def log_refusal(scope: Scope, reason: str, *, code: int | None = None) -> None:
     """One line for each connection that may not stay: closed with a code, or refused."""
     client = scope.get("client")
     logger.warning(
         "Refused a WebSocket connection to %r from %s with %s: %s.",
         scope.get("path", "")[:200],
         client[0] if client else "an unknown address",
-        f"close code {code}" if code is not None else f"HTTP status {status}",
+        f"close code {code}" if code is not None else "HTTP status 403",
         reason,
     )
 

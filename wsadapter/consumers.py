@@ -161,8 +161,7 @@ class AdapterConsumer(AsyncWebsocketConsumer):
         if self.connection.state is State.CLOSED:
             return
         if refusal is not None:
-            auth.log_refusal(self.scope, refusal.reason, code=refusal.code)
-            await self.connection.refuse(*refusal)
+            await self._refuse(refusal)
         else:
             await self._inbox.put_frame(message)
             self._work_soon()
@@ -233,8 +232,7 @@ class AdapterConsumer(AsyncWebsocketConsumer):
         """
         foreign = None if ORIGIN_CHECKED in self.scope else auth.origin_refusal(self.scope)
         if foreign is not None:
-            auth.log_refusal(self.scope, foreign)
-            await self.connection.deny()
+            await self._deny(foreign)
             return None
         try:
             await self._identify()
@@ -242,7 +240,7 @@ class AdapterConsumer(AsyncWebsocketConsumer):
             if refusal is None:
                 await self._open_membership()
         except DenyConnection:
-            await self.connection.deny()
+            await self._deny(f"{type(self).__name__}.authenticate() refused it")
             return None
         except StoreUnavailable as error:
             return _unavailable(error)
@@ -250,6 +248,16 @@ class AdapterConsumer(AsyncWebsocketConsumer):
             handler_logger.exception("%s failed to identify a client.", type(self).__name__)
             return Refusal(CloseCode.SERVER_ERROR, "internal error")
         return refusal
+
+    async def _refuse(self, refusal: Refusal) -> None:
+        """Accept, then close with the code; the log has the cause where it is another one."""
+        auth.log_refusal(self.scope, refusal.cause or refusal.reason, code=refusal.code)
+        await self.connection.refuse(refusal.code, refusal.reason)
+
+    async def _deny(self, reason: str) -> None:
+        """Refuse the handshake with HTTP status 403."""
+        auth.log_refusal(self.scope, reason)
+        await self.connection.deny()
 
     async def _identify(self) -> None:
         user = await self.authenticate()
@@ -297,8 +305,7 @@ class AdapterConsumer(AsyncWebsocketConsumer):
             return  # the browser left while connect() was busy
         refusal = await self._register()
         if refusal is not None:
-            auth.log_refusal(self.scope, refusal.reason, code=refusal.code)
-            await self.connection.refuse(*refusal)
+            await self._refuse(refusal)
             raise StopConsumer
         message: Message = {"type": "websocket.accept", "subprotocol": subprotocol}
         if headers:
@@ -338,6 +345,9 @@ class AdapterConsumer(AsyncWebsocketConsumer):
 
     async def close(self, code: int | bool | None = None, reason: str | None = None) -> None:
         """Close the connection; before it is accepted, refuse it with HTTP status 403."""
+        if self.connection.state is State.CONNECTING:
+            await self._deny(f"{type(self).__name__}.connect() refused it")
+            return
         given = CloseCode.NORMAL if code is None or code is True else int(code)
         await self.connection.close(given, reason or "")
 
@@ -715,8 +725,7 @@ async def _end_connections() -> None:
 
 
 def _unavailable(error: StoreUnavailable) -> Refusal:
-    logger.warning("A connection cannot be registered: %s", error)
-    return Refusal(CloseCode.SERVER_ERROR, "the server is not ready; come back")
+    return Refusal(CloseCode.SERVER_ERROR, "the server is not ready; come back", str(error))
 
 
 async def _emit(signal: Signal, **values: Any) -> None:

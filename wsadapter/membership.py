@@ -7,7 +7,6 @@ task per connection, which survives whatever that layer raises.
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 import time
 from collections.abc import Iterable
@@ -15,6 +14,7 @@ from typing import Any, Protocol
 
 import redis
 
+from wsadapter import outages
 from wsadapter.errors import StoreUnavailable
 from wsadapter.event_loops import end_task
 from wsadapter.layers import InMemoryChannelLayer, RedisChannelLayer, client_ids
@@ -22,8 +22,6 @@ from wsadapter.layers.fanout import Member, hand_over
 from wsadapter.layers.publishing import SaidOnce, layer_reachable
 from wsadapter.turns import turns
 from wsadapter.wire.orders import Message
-
-logger = logging.getLogger("wsadapter.layers")
 
 unreadable = SaidOnce(
     "A message on the channel layer cannot be read and is ignored, as further ones will be. "
@@ -102,6 +100,7 @@ class PumpedMembership:
         self.channel = ""
         self.client_id: str | None = None
         self._layer = layer
+        self._layer_name = f"The server of the channel layer {type(layer).__name__}"
         self._groups: set[str] = set()
         self._pump: asyncio.Task[None] | None = None
         # Channels' core layer forgets groups that were joined longer ago than this.
@@ -147,18 +146,14 @@ class PumpedMembership:
                     await self.join(set(self._groups))
                     member.gap()
                     lost = False
+                    outages.ends(self._layer_name)
                 message = await self._layer.receive(self.channel)
                 retry_seconds = FIRST_RETRY_SECONDS
                 self._hand_over(member, message)
             except redis.TimeoutError:
                 continue  # nothing arrived within the socket's own timeout
             except (redis.ConnectionError, OSError, StoreUnavailable) as error:
-                if not lost:
-                    logger.warning(
-                        "The channel layer %s lost its server (%s); trying again until it is back.",
-                        type(self._layer).__name__,
-                        type(error).__name__,
-                    )
+                outages.begins(self._layer_name, error)
                 lost = True
                 await asyncio.sleep(retry_seconds)
                 retry_seconds = min(retry_seconds * 2, LAST_RETRY_SECONDS)

@@ -14,6 +14,7 @@ import os
 import socket
 from uuid import uuid4
 
+from wsadapter import outages
 from wsadapter.close_codes import CloseCode
 from wsadapter.conf import settings, store
 from wsadapter.connection import Connection
@@ -68,6 +69,7 @@ class Node:
         self._doubtful = False
         self._replacing = asyncio.Lock()
         self._outage = False
+        self._redis_name = store.pool.name if isinstance(store, RedisStore) else "The store"
 
     async def join(self, connection: Connection) -> JoinResult:
         """Count a connection in.
@@ -172,19 +174,24 @@ class Node:
                 if beat % BEATS_PER_REAP == 0:
                     await self.store.arun(Reap())
             except StoreUnavailable as error:
-                self._log_outage(error)
+                self._outage = True
+                outages.begins(self._redis_name, error)
             except Exception:
                 logger.exception("Renewing the lease failed; trying again.")
             else:
-                self._log_return()
+                self._outage = False
+                outages.ends(self._redis_name)
 
     async def _renew(self) -> None:
         lease = self.lease
         if self._doubtful:
             await self._replace_lease(lease)
         elif await self.store.arun(Beat(lease, self.lease_seconds)) is LeaseState.LAPSED:
-            logger.warning(
-                "The lease lapsed; %d connections are counted anew.", len(self.connections)
+            # After an outage that has been logged, this is a part of it.
+            logger.log(
+                logging.INFO if self._outage else logging.WARNING,
+                "The lease lapsed; connections counted anew: %d.",
+                len(self.connections),
             )
             await self._replace_lease(lease)
 
@@ -226,16 +233,6 @@ class Node:
         holder = await self.store.arun(FindClient(connection.client_id))
         if holder is not None and holder.serial != connection.serial:
             connection.close_soon(CloseCode.FORCED_OUT, "replaced by a newer connection")
-
-    def _log_outage(self, error: StoreUnavailable) -> None:
-        if not self._outage:
-            self._outage = True
-            logger.warning("%s Connections stay open; counting resumes when it is back.", error)
-
-    def _log_return(self) -> None:
-        if self._outage:
-            self._outage = False
-            logger.warning("Redis is back; %d connections are counted.", len(self.connections))
 
 
 _nodes: dict[asyncio.AbstractEventLoop, Node] = {}

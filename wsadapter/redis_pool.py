@@ -22,6 +22,18 @@ from redis.retry import Retry
 from wsadapter.errors import StoreUnavailable
 from wsadapter.event_loops import forget_closed_loops
 
+# With these notices, of which only Redis' own cloud service sends any, the asynchronous half of
+# redis-py takes a connection that the server has closed for one with news, and the first call
+# after a restart of Redis fails. Older redis-py has neither.
+try:
+    from redis.maint_notifications import MaintNotificationsConfig
+except ImportError:  # pragma: no cover
+    _WITHOUT_MAINTENANCE_NOTICES: dict[str, Any] = {}
+else:
+    _WITHOUT_MAINTENANCE_NOTICES = {
+        "maint_notifications_config": MaintNotificationsConfig(enabled=False)
+    }
+
 
 class RedisPool:
     """Pooled clients for one Redis address.
@@ -45,6 +57,7 @@ class RedisPool:
         self.timeout_seconds = timeout_seconds
         self.max_connections = max_connections
         self.address = printable_address(host)
+        self.name = f"Redis at {self.address}"
         self._sync: redis.Redis | None = None
         self._lock = threading.Lock()
         self._async: dict[asyncio.AbstractEventLoop, redis.asyncio.Redis] = {}
@@ -84,11 +97,11 @@ class RedisPool:
             if not _refuses_service(error):
                 raise
             raise StoreUnavailable(
-                f"Redis at {self.address} does not serve ({type(error).__name__}): {error}"
+                f"{self.name} does not serve ({type(error).__name__}): {error}"
             ) from error
         except (redis.ConnectionError, redis.TimeoutError, OSError, TimeoutError) as error:
             raise StoreUnavailable(
-                f"Redis at {self.address} cannot be reached ({_why(error)}). Check that it runs "
+                f"{self.name} cannot be reached ({_why(error)}). Check that it runs "
                 "and that the address is right."
             ) from error
 
@@ -97,6 +110,7 @@ class RedisPool:
         options = {
             "socket_timeout": self.timeout_seconds,
             "socket_connect_timeout": self.timeout_seconds,
+            **_WITHOUT_MAINTENANCE_NOTICES,
             **self._host,
             "retry": retry,
         }
@@ -134,10 +148,12 @@ def _why(error: Exception) -> str:
         return "no answer in time"
     if isinstance(error, redis.AuthenticationError):
         return "wrong password"
-    cause = error.__cause__ or error.__context__ or error
-    return (
-        "connection refused" if isinstance(cause, ConnectionRefusedError) else type(error).__name__
-    )
+    cause: BaseException | None = error
+    while cause is not None:  # the asynchronous half of redis-py wraps it once more
+        if isinstance(cause, ConnectionRefusedError):
+            return "connection refused"
+        cause = cause.__cause__ or cause.__context__
+    return type(error).__name__
 
 
 _pools: dict[str, RedisPool] = {}

@@ -26,12 +26,7 @@ def websocket_application(urlpatterns: Sequence[URLPattern]) -> OriginCheck:
 
 
 async def _no_such_path(scope: Any, receive: Any, send: Any) -> None:
-    """Refuse the handshake: 404 where the server can say it, else 403."""
+    """Refuse the handshake with 403, which all servers can say without complaint."""
     await receive()
-    if "websocket.http.response" in scope.get("extensions", {}):
-        log_refusal(scope, "no WebSocket route has this path", status=404)
-        await send({"type": "websocket.http.response.start", "status": 404, "headers": []})
-        await send({"type": "websocket.http.response.body", "body": b"Not Found"})
-    else:
-        log_refusal(scope, "no WebSocket route has this path")
-        await send({"type": "websocket.close"})
+    log_refusal(scope, "no WebSocket route has this path")
+    await send({"type": "websocket.close"})

@@ -20,7 +20,7 @@ import msgspec
 from wsadapter import broadcasting
 from wsadapter.broadcasting import CommitHook, Publication, Receipt
 from wsadapter.groups import user_id
-from wsadapter.wire.orders import Push
+from wsadapter.wire.orders import Kick, Push
 from wsadapter.wire.outbox import Priority
 from wsadapter.wire.payload import Frame
 
@@ -50,8 +50,30 @@ class Sent:
         return msgspec.json.decode(self.frame)
 
 
+@dataclass(frozen=True)
+class Disconnected:
+    """One recorded call of `disconnect_user` or `disconnect_client`.
+
+    Attributes:
+        target: a user id as text, or a client id.
+    """
+
+    helper: str
+    target: str
+    code: int
+    reason: str
+
+
 class SentList(list[Sent]):
-    """What was sent, in order, with views on it."""
+    """What was sent, in order, with views on it.
+
+    Attributes:
+        disconnected: the connections that were to be closed, in order.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.disconnected: list[Disconnected] = []
 
     def to_user(self, user: Any) -> list[Sent]:
         """What was sent to a user by name; broadcasts are not among it."""
@@ -63,12 +85,15 @@ class SentList(list[Sent]):
         ]
 
     def to_group(self, group: str) -> list[Sent]:
+        """What was sent to a group."""
         return [s for s in self if s.helper == "send_to_group" and s.target == group]
 
     def to_client(self, client_id: str) -> list[Sent]:
+        """What was sent to one connection."""
         return [s for s in self if s.helper == "send_to_client" and s.target == client_id]
 
     def broadcasts(self) -> list[Sent]:
+        """What was sent to everybody."""
         return [s for s in self if s.helper == "broadcast"]
 
 
@@ -81,6 +106,10 @@ class _Recorder:
         self._sent.extend(_recorded(publication))
         online = True if publication.client_id is not None else None
         return Receipt(processes=1, online=online)
+
+    def take_kick(self, helper: str, target: str, kick: Kick) -> int:
+        self._sent.disconnected.append(Disconnected(helper, target, kick.code, kick.reason))
+        return 1
 
     def hold(self, hook: CommitHook) -> None:
         self._held.append(hook)

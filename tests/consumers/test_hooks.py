@@ -83,7 +83,7 @@ async def test_accept_connection_accepts(browser: Connect) -> None:
     assert await aonline_count() == 1
 
 
-async def test_deny_connection_refuses_the_handshake(browser: Connect) -> None:
+async def test_deny_connection_refuses_the_handshake(browser: Connect, log: Log) -> None:
     class Denying(Recorder):
         async def connect(self) -> None:
             raise DenyConnection
@@ -93,14 +93,17 @@ async def test_deny_connection_refuses_the_handshake(browser: Connect) -> None:
     assert await aonline_count() == 0
     await client.leave(1006)
     assert Denying.ends == [1006]
+    [line] = log.lines("handshake")
+    assert "HTTP status 403: Denying.connect() refused it" in line
 
 
-async def test_close_in_connect_refuses_the_handshake(browser: Connect) -> None:
+async def test_close_in_connect_refuses_the_handshake(browser: Connect, log: Log) -> None:
     class Closing(AdapterConsumer):
         async def connect(self) -> None:
             await self.close()
 
     assert (await browser(Closing).connect())[0] is False
+    assert len(log.lines("handshake")) == 1
 
 
 async def test_close_after_accept_tells_code_and_reason(browser: Connect) -> None:

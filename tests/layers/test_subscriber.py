@@ -221,9 +221,9 @@ async def test_an_outage_is_logged_once_and_so_is_its_end(
             await listener.subscriber.subscribe(f"attempt.{attempt}")
     own_redis.start()
     await aeventually(lambda: listener.gaps)
-    lines = [record.getMessage() for record in caplog.records if record.name == "wsadapter.layers"]
+    lines = [r.getMessage() for r in caplog.records if r.name == "wsadapter.outages"]
     assert [line.partition(" (")[0] for line in lines] == [
-        f"No subscription to Redis at {own_redis.url}",
+        f"Redis at {own_redis.url} is away",
         f"Redis at {own_redis.url} is back.",
     ]
 

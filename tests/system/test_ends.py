@@ -254,7 +254,7 @@ def test_a_process_that_was_stopped_for_longer_than_its_lease_comes_back(
         eventually(lambda: store.run(OnlineCount()) == 1)
         assert client.request({"type": "end.raise", "id": 1})["id"] == 1
     assert_ended(server, client.id, 1000, logged=False)
-    assert "The lease lapsed; 1 connections are counted anew." in server.log()
+    assert "The lease lapsed; connections counted anew: 1." in server.log()
 
 
 @pytest.mark.parametrize("kind", ["daphne", "uvicorn"])

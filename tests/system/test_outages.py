@@ -73,7 +73,7 @@ def test_who_was_turned_away_during_an_outage_is_served_after_it(
                 answer = server.post("/send/user/", {"to": ben.user_id, "data": DATA})
                 assert answer.json()["processes"] == 1
                 assert came_back.receive() == DATA
-    assert server.log().count("No subscription to Redis") == 2
+    assert server.log().count(f"Redis at {own_redis.url} is away") == 2
     assert server.log().count(f"Redis at {own_redis.url} is back.") == 2
 
 

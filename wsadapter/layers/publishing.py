@@ -44,8 +44,18 @@ class Post:
     client_id: str | None = None
 
 
-#: A Redis command of the store that travels in the same round trip as the posts.
-Question = tuple[str | bytes | int, ...]
+Command = tuple[str | bytes | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A command of the store that may travel in the same round trip as the posts.
+
+    Publishers that do not talk to that Redis leave it unanswered.
+    """
+
+    pool: RedisPool
+    command: Command
 
 
 class Published:
@@ -65,11 +75,13 @@ class Published:
 
 
 class Publisher(Protocol):
-    """Puts posts on a layer."""
+    """Puts posts on a layer, and a question beside them where that saves a round trip."""
 
-    def publish(self, posts: Sequence[Post]) -> Published: ...
+    def publish(self, posts: Sequence[Post], question: Question | None = None) -> Published: ...
 
-    async def apublish(self, posts: Sequence[Post]) -> Published: ...
+    async def apublish(
+        self, posts: Sequence[Post], question: Question | None = None
+    ) -> Published: ...
 
 
 def publisher_for(
@@ -127,12 +139,10 @@ class RedisPublisher:
         ]
         self._carries_bytes = not isinstance(layer._serializer, JSONSerializer)
 
-    def publish(
-        self, posts: Sequence[Post], question: tuple[RedisPool, Question] | None = None
-    ) -> Published:
+    def publish(self, posts: Sequence[Post], question: Question | None = None) -> Published:
         reached, reply = [0], None
         for pool, commands in self._by_pool(posts).items():
-            along = question[1] if question and question[0] is pool else None
+            along = question.command if question and question.pool is pool else None
             with pool.reachable(), pool.sync_client().pipeline(transaction=False) as pipeline:
                 _fill(pipeline, commands, along)
                 replies = pipeline.execute(raise_on_error=False)
@@ -140,12 +150,10 @@ class RedisPublisher:
             reply = replies[-1] if along else reply
         return Published(max(reached), reply)
 
-    async def apublish(
-        self, posts: Sequence[Post], question: tuple[RedisPool, Question] | None = None
-    ) -> Published:
+    async def apublish(self, posts: Sequence[Post], question: Question | None = None) -> Published:
         reached, reply = [0], None
         for pool, commands in self._by_pool(posts).items():
-            along = question[1] if question and question[0] is pool else None
+            along = question.command if question and question.pool is pool else None
             with pool.reachable():
                 async with pool.async_client().pipeline(transaction=False) as pipeline:
                     _fill(pipeline, commands, along)
@@ -182,13 +190,13 @@ class MemoryPublisher:
     def __init__(self, layer: InMemoryChannelLayer) -> None:
         self._layer = layer
 
-    def publish(self, posts: Sequence[Post]) -> Published:
+    def publish(self, posts: Sequence[Post], question: Question | None = None) -> Published:
         reached = max((self._deliver(post) for post in posts), default=0)
         if not self._layer.serves:
             nobody_here.say()
         return Published(reached)
 
-    async def apublish(self, posts: Sequence[Post]) -> Published:
+    async def apublish(self, posts: Sequence[Post], question: Question | None = None) -> Published:
         return self.publish(posts)
 
     def _deliver(self, post: Post) -> int:
@@ -213,14 +221,14 @@ class StockMemoryPublisher:
         self._serving_loops = serving_loops
         self._timeout_seconds = timeout_seconds
 
-    def publish(self, posts: Sequence[Post]) -> Published:
+    def publish(self, posts: Sequence[Post], question: Question | None = None) -> Published:
         loop = self._loop()
         if loop is None:
             return Published(0)
         with layer_reachable(self._layer):
             return _call(loop, self._send(posts), self._timeout_seconds)
 
-    async def apublish(self, posts: Sequence[Post]) -> Published:
+    async def apublish(self, posts: Sequence[Post], question: Question | None = None) -> Published:
         loop = self._loop()
         if loop is None:
             return Published(0)
@@ -248,11 +256,11 @@ class LayerPublisher:
         self._layer = layer
         self._timeout_seconds = timeout_seconds
 
-    def publish(self, posts: Sequence[Post]) -> Published:
+    def publish(self, posts: Sequence[Post], question: Question | None = None) -> Published:
         with layer_reachable(self._layer):
             return _call(background.loop(), self._send(posts), self._timeout_seconds)
 
-    async def apublish(self, posts: Sequence[Post]) -> Published:
+    async def apublish(self, posts: Sequence[Post], question: Question | None = None) -> Published:
         with layer_reachable(self._layer):
             async with asyncio.timeout(self._timeout_seconds):
                 return await self._send(posts)
@@ -349,7 +357,7 @@ def _hosts_of(layer: RedisPubSubChannelLayer) -> Any:
     return layer._args[0] if layer._args else layer._kwargs.get("hosts")
 
 
-def _fill(pipeline: Any, commands: list[tuple[str, bytes]], along: Question | None) -> None:
+def _fill(pipeline: Any, commands: list[tuple[str, bytes]], along: Command | None) -> None:
     for name, payload in commands:
         pipeline.publish(name, payload)
     if along is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -11,10 +10,9 @@ from typing import Any
 import redis
 from redis.asyncio.connection import AbstractConnection
 
+from wsadapter import outages
 from wsadapter.event_loops import end_task
 from wsadapter.redis_pool import RedisPool
-
-logger = logging.getLogger("wsadapter.layers")
 
 FIRST_RETRY_SECONDS = 0.05
 LAST_RETRY_SECONDS = 1.0
@@ -158,22 +156,16 @@ class Subscriber:
 
     async def _run(self) -> None:
         retry_seconds = FIRST_RETRY_SECONDS
-        outage = False
+        lost = False
         while True:
             try:
-                await self._connect(after_gap=outage)
-                if outage:
-                    logger.warning("Redis at %s is back.", self._pool.address)
-                outage, retry_seconds = False, FIRST_RETRY_SECONDS
+                await self._connect(after_gap=lost)
+                outages.ends(self._pool.name)
+                lost, retry_seconds = False, FIRST_RETRY_SECONDS
                 await self._read()
             except (redis.RedisError, OSError, TimeoutError) as error:
-                if not outage:
-                    logger.warning(
-                        "No subscription to Redis at %s (%s); trying again until it is back.",
-                        self._pool.address,
-                        type(error).__name__,
-                    )
-                outage = True
+                outages.begins(self._pool.name, error)
+                lost = True
             finally:
                 await self._disconnect()
             await asyncio.sleep(retry_seconds)

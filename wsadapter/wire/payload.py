@@ -26,6 +26,7 @@ def encode(data: object) -> Frame:
         data: ``str`` (a text frame as it is), ``bytes``, ``bytearray`` or ``memoryview`` (a
             binary frame as it is), or anything that encodes as JSON: builtins, dataclasses,
             ``msgspec.Struct``, pydantic models, datetime, Decimal, UUID, enums, lazy strings.
+            NaN and infinity, for which JSON has no name, become ``null``.
 
     Raises:
         EncodeError: naming the type and where in the data it stands.
