@@ -72,6 +72,8 @@ def abnormal_ends(server: DjangoServer, client_id: str) -> list[int]:
 def assert_ended(server: DjangoServer, client_id: str, code: int, *, logged: bool = True) -> None:
     eventually(lambda: disconnects(server, client_id))
     eventually(lambda: count(server) == 0)
+    if logged:  # the line is written last
+        eventually(lambda: abnormal_ends(server, client_id))
     assert disconnects(server, client_id) == [code]
     assert abnormal_ends(server, client_id) == ([code] if logged else [])
 
