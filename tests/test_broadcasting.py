@@ -6,6 +6,7 @@ import asyncio
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -474,8 +475,12 @@ def test_every_helper_waits_for_the_commit(sent: list[Any], helper: str, to: Any
 
 
 @pytest.fixture
-def other_database(django_db_blocker: Any) -> Iterator[str]:
-    connections.databases["other"] = {**connections.databases["default"], "NAME": ":memory:"}
+def other_database(django_db_blocker: Any, tmp_path: Path) -> Iterator[str]:
+    # A file: Django never closes a SQLite database in memory.
+    connections.databases["other"] = {
+        **connections.databases["default"],
+        "NAME": str(tmp_path / "other.sqlite3"),
+    }
     with django_db_blocker.unblock():
         yield "other"
         connections["other"].close()
