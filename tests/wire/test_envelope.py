@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from wsadapter.errors import EncodeError, InvalidMessage
 from wsadapter.wire import envelope
-from wsadapter.wire.envelope import ErrorCode, decode, failure, heartbeat, is_typed, reply
+from wsadapter.wire.envelope import ErrorCode, decode, failure, heartbeat, reply
 
 
 def test_a_message_has_a_type_an_id_and_fields() -> None:
@@ -56,7 +56,6 @@ def test_what_is_no_message_is_told_why(text: str, code: str, path: str | None, 
         decode(text)
     assert (caught.value.code, caught.value.path, caught.value.id) == (code, path, id)
     assert caught.value.message.endswith(".")
-    assert not is_typed(text)
 
 
 @given(st.text(st.characters(exclude_categories=[])))
@@ -65,11 +64,6 @@ def test_no_text_raises_anything_else(text: str) -> None:
         decode(text)
     except InvalidMessage:
         pass
-
-
-def test_what_has_a_type_is_typed() -> None:
-    assert is_typed('{"type": "chat.say"}')
-    assert is_typed('{"type": ""}')
 
 
 @pytest.mark.parametrize(

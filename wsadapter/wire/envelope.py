@@ -53,15 +53,6 @@ def decode(text: str) -> Envelope:
     return Envelope(id=_id(value), type=_type(value), fields=value)
 
 
-def is_typed(text: str) -> bool:
-    """Whether a text frame is a JSON object with a ``type``."""
-    try:
-        decode(text)
-    except InvalidMessage:
-        return False
-    return True
-
-
 def heartbeat(text: str) -> str | None:
     """``"ws:ping"`` or ``"ws:pong"`` when the frame is one of these, else None."""
     # The length and the substring spare all other frames the decoding.
