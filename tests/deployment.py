@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import ssl
 import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,21 +26,52 @@ from tests.processes import ROOT, Process, free_port
 Layer = Literal[
     "wsadapter-redis", "wsadapter-memory", "channels-pubsub", "channels-core", "channels-memory"
 ]
-ServerKind = Literal["daphne", "uvicorn", "gunicorn"]
+#: "uvicorn-frames" is uvicorn with wsadapter's own protocol, which takes ready frames.
+ServerKind = Literal["daphne", "uvicorn", "uvicorn-frames", "gunicorn"]
 
 # As in the tests themselves, a warning is an error.
 PYTHON = (sys.executable, "-W", "error")
 
 
-def server_command(kind: ServerKind, port: int) -> list[str]:
-    address, asgi = f"127.0.0.1:{port}", "tests.project.asgi:application"
-    wsgi = ["--no-control-socket", "tests.project.wsgi:application"]
-    commands: dict[ServerKind, list[str]] = {
-        "daphne": ["daphne", "--bind", "127.0.0.1", "--port", str(port), asgi],
-        "uvicorn": ["uvicorn", "--ws", "websockets-sansio", "--port", str(port), asgi],
-        "gunicorn": ["gunicorn", "--bind", address, *wsgi],
-    }
-    return [*PYTHON, "-m", *commands[kind]]
+@dataclass(frozen=True)
+class Certificate:
+    """For 127.0.0.1: what a server shows to TLS clients, and they are told to trust."""
+
+    path: Path
+    key_path: Path
+
+    def client_context(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=str(self.path))
+
+
+def server_command(kind: ServerKind, port: int, certificate: Certificate | None) -> list[str]:
+    asgi, wsgi = "tests.project.asgi:application", "tests.project.wsgi:application"
+    if kind == "daphne":
+        command = ["daphne", *daphne_address(port, certificate), asgi]
+    elif kind == "gunicorn":
+        assert certificate is None, "no test needs gunicorn with TLS"
+        command = ["gunicorn", "--bind", f"127.0.0.1:{port}", "--no-control-socket", wsgi]
+    else:
+        frames = kind == "uvicorn-frames"
+        protocol = "wsadapter.uvicorn:WebSocketProtocol" if frames else "websockets-sansio"
+        options = ["--port", str(port), *uvicorn_tls(certificate)]
+        command = ["uvicorn", "--ws", protocol, *options, asgi]
+    # Twisted's TLS calls what pyOpenSSL deprecates: its warnings stay warnings.
+    strict = kind != "daphne" or certificate is None
+    return [*(PYTHON if strict else [sys.executable]), "-m", *command]
+
+
+def daphne_address(port: int, certificate: Certificate | None) -> list[str]:
+    if certificate is None:
+        return ["--bind", "127.0.0.1", "--port", str(port)]
+    keys = f"privateKey={certificate.key_path}:certKey={certificate.path}"
+    return ["--endpoint", f"ssl:{port}:{keys}:interface=127.0.0.1"]
+
+
+def uvicorn_tls(certificate: Certificate | None) -> list[str]:
+    if certificate is None:
+        return []
+    return ["--ssl-keyfile", str(certificate.key_path), "--ssl-certfile", str(certificate.path)]
 
 
 class Deployment:
@@ -73,9 +105,20 @@ class Deployment:
         }
         self._started: list[Process] = []
 
-    def server(self, kind: ServerKind = "daphne", *, port: int | None = None) -> DjangoServer:
+    def server(
+        self,
+        kind: ServerKind = "daphne",
+        *,
+        port: int | None = None,
+        certificate: Certificate | None = None,
+    ) -> DjangoServer:
+        """Start a server; with a certificate it speaks TLS only."""
         server = DjangoServer(
-            kind, port or free_port(), log_path=self._log_path(kind), environment=self.environment
+            kind,
+            port or free_port(),
+            certificate=certificate,
+            log_path=self._log_path(kind),
+            environment=self.environment,
         )
         self._started.append(server)
         server.until_ready(server.answers)
@@ -131,13 +174,23 @@ class DjangoServer(Process):
     """One server process."""
 
     def __init__(
-        self, kind: ServerKind, port: int, *, log_path: Path, environment: Mapping[str, str]
+        self,
+        kind: ServerKind,
+        port: int,
+        *,
+        certificate: Certificate | None = None,
+        log_path: Path,
+        environment: Mapping[str, str],
     ) -> None:
-        super().__init__(server_command(kind, port), log_path=log_path, environment=environment)
+        command = server_command(kind, port, certificate)
+        super().__init__(command, log_path=log_path, environment=environment)
         self.kind = kind
         self.port = port
-        self.base_url = f"http://127.0.0.1:{port}"
-        self.ws_url = f"ws://127.0.0.1:{port}"
+        #: For clients; None without TLS.
+        self.tls = None if certificate is None else certificate.client_context()
+        secure = "" if certificate is None else "s"
+        self.base_url = f"http{secure}://127.0.0.1:{port}"
+        self.ws_url = f"ws{secure}://127.0.0.1:{port}"
 
     def answers(self) -> bool:
         try:
@@ -167,13 +220,18 @@ class DjangoServer(Process):
         headers: Mapping[str, str] | None = None,
         timeout_seconds: float = 30.0,
     ) -> Answer:
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=timeout_seconds)
+        connection = self._http_connection(timeout_seconds)
         try:
             connection.request(method, path, body=body, headers=dict(headers or {}))
             response = connection.getresponse()
             return Answer(response.status, dict(response.headers), response.read().decode())
         finally:
             connection.close()
+
+    def _http_connection(self, timeout_seconds: float) -> HTTPConnection:
+        if self.tls is None:
+            return HTTPConnection("127.0.0.1", self.port, timeout=timeout_seconds)
+        return HTTPSConnection("127.0.0.1", self.port, timeout=timeout_seconds, context=self.tls)
 
 
 class CeleryWorker(Process):

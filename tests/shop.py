@@ -87,9 +87,9 @@ class Shop:
             yield port
 
     @contextmanager
-    def uvicorn(self, application: str) -> Iterator[int]:
+    def uvicorn(self, application: str, *, ws: str = "websockets-sansio") -> Iterator[int]:
         port = free_port()
-        command = ["-m", "uvicorn", "--ws", "websockets-sansio", "--port", str(port), application]
+        command = ["-m", "uvicorn", "--ws", ws, "--port", str(port), application]
         with self._server([*PYTHON, *command], port):
             yield port
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import redis
 from asgiref.sync import async_to_sync
-from channels.layers import get_channel_layer
+from channels.layers import channel_layers, get_channel_layer
 from django.db import connections, transaction
 
 import wsadapter
@@ -114,6 +114,15 @@ async def heard_nothing(*browsers: Browser) -> bool:
     """Whether what is sent now to all is the next frame, so that nothing came before it."""
     await wsadapter.abroadcast("the end")
     return await heard(*browsers) == ["the end"] * len(browsers)
+
+
+def test_a_layer_that_a_test_puts_in_place_is_sent_on(settings: Any) -> None:
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": MEMORY}}
+    wsadapter.broadcast("on the layer of the settings")
+    Recorded.messages = []
+    channel_layers.set("default", Recorded())
+    wsadapter.broadcast("on the one in its place")
+    assert [message["text"] for message in Recorded.messages] == ["on the one in its place"]
 
 
 # The whole table, on every layer
@@ -243,6 +252,26 @@ async def test_several_threads_send_at_once(any_site: str, connect: Connect) -> 
     sends = [asyncio.to_thread(wsadapter.send_to_user, 1, number) for number in range(40)]
     await asyncio.gather(*sends)
     assert sorted([await browser.receive() for _ in range(40)]) == list(range(40))
+
+
+async def test_a_block_leaves_in_order(any_site: str, connect: Connect) -> None:
+    anna, ben = await connect(1), await connect(2)
+
+    def send_together() -> None:
+        with wsadapter.bulk():
+            wsadapter.broadcast(1)
+            wsadapter.send_to_user(1, 2)
+            wsadapter.send_to_client(anna.client_id, 3)
+            wsadapter.send_to_users([1, 2], 4)
+
+    await asyncio.to_thread(send_together)
+    async with wsadapter.abulk():
+        await wsadapter.asend_to_users([2, 1], 5)
+        await wsadapter.asend_to_group("room 1", 6)
+    # Two hosts deliver each in their order, and not one after the other.
+    in_order = sorted if "two hosts" in any_site else list
+    assert in_order(await heard(*[anna] * 6)) == [1, 2, 3, 4, 5, 6]
+    assert in_order(await heard(*[ben] * 4)) == [1, 4, 5, 6]
 
 
 # One round trip

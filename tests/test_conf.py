@@ -27,6 +27,9 @@ VALUES: dict[str, tuple[Any, Any]] = {
     "CLIENT_ID_FROM": ("query:client", "query:client"),
     "MAX_MESSAGE_SIZE": (1, 1),
     "MAX_OUTBOX_SIZE": (2, 2),
+    "PREPARED_FRAMES": (False, False),
+    "JOIN_FRAMES": (False, False),
+    "COMPRESSION_LEVEL": (9, 9),
     "CHANNEL_LAYER": ("other", "other"),
     "REDIS_URL": ("redis://localhost:6379/9", "redis://localhost:6379/9"),
     "REDIS_TIMEOUT": (1, 1.0),
@@ -47,6 +50,9 @@ DEFAULTS: dict[str, Any] = {
     "CLIENT_ID_FROM": None,
     "MAX_MESSAGE_SIZE": 65536,
     "MAX_OUTBOX_SIZE": 1048576,
+    "PREPARED_FRAMES": True,
+    "JOIN_FRAMES": True,
+    "COMPRESSION_LEVEL": 1,
     "CHANNEL_LAYER": "default",
     "REDIS_URL": None,
     "REDIS_TIMEOUT": 2.0,
@@ -123,6 +129,16 @@ def test_origins_are_a_collection(value: Any, origins: list[str]) -> None:
 def test_origins_may_be_the_path_of_a_callable() -> None:
     with override_settings(WSADAPTER={"ALLOWED_ORIGINS": f"{__name__}.own_rule"}):
         assert settings.allowed_origins is own_rule
+
+
+@pytest.mark.parametrize(
+    ("level", "valid"),
+    [(1, True), (9, True), (0, False), (10, False), (-1, False), (True, False), (1.0, False)],
+    ids=repr,
+)
+def test_a_compression_level_is_one_that_compresses(level: Any, valid: bool) -> None:
+    """zlib's 0 would not, and its -1 is another level from version to version."""
+    assert RULES["COMPRESSION_LEVEL"].valid(level) is valid
 
 
 # The layer

@@ -8,9 +8,19 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from websockets.client import ClientProtocol
+from websockets.protocol import OPEN
+from websockets.uri import parse_uri
 
-from wsadapter.connection import Connection, State
-from wsadapter.signals import delivery_failed
+from wsadapter import servers
+from wsadapter.connection import DROPS_TOLD_SECONDS, Connection, State
+from wsadapter.corking import current_cork
+from wsadapter.servers import EXTENSION
+from wsadapter.signals import delivery_failed, message_dropped
+from wsadapter.wire.frames import frame_bytes
+from wsadapter.wire.joined import MAX_JOINED_SIZE
 from wsadapter.wire.orders import Push
 from wsadapter.wire.outbox import Overflow, Priority
 
@@ -373,3 +383,611 @@ async def test_every_priority_leaves(
     await connection.accept(ACCEPT)
     await connection.send("a frame", priority=priority)
     assert server.frames == ["a frame"]
+
+
+# Drops, and who hears of them
+
+
+class Timer:
+    """A loop's ``call_later``, whose time comes when a test says so."""
+
+    def __init__(self) -> None:
+        self._due: list[tuple[Callable[[], None], Timer.Handle]] = []
+
+    class Handle:
+        cancelled = False
+
+        def cancel(self) -> None:
+            self.cancelled = True
+
+    def call_later(self, callback: Callable[[], None]) -> Handle:
+        self._due.append((callback, handle := Timer.Handle()))
+        return handle
+
+    def fire(self) -> int:
+        """Let a second pass. Returns the number of those who have waited for it."""
+        due, self._due = self._due, []
+        ripe = [callback for callback, handle in due if not handle.cancelled]
+        for callback in ripe:
+            callback()
+        return len(ripe)
+
+
+@pytest.fixture
+def timer(monkeypatch: pytest.MonkeyPatch) -> Timer:
+    made, own = Timer(), asyncio.BaseEventLoop.call_later
+
+    def call_later(loop: Any, seconds: float, callback: Any, *rest: Any, **options: Any) -> Any:
+        if seconds == DROPS_TOLD_SECONDS:
+            return made.call_later(callback)
+        return own(loop, seconds, callback, *rest, **options)
+
+    monkeypatch.setattr(asyncio.BaseEventLoop, "call_later", call_later)
+    return made
+
+
+@pytest.fixture
+def told() -> Iterator[list[tuple[str, int]]]:
+    """Clients and counts, as `message_dropped` names them."""
+    seen: list[tuple[str, int]] = []
+
+    def note(client_id: str, count: int, **kwargs: Any) -> None:
+        seen.append((client_id, count))
+
+    message_dropped.connect(note)
+    yield seen
+    message_dropped.disconnect(note)
+
+
+@pytest.fixture
+async def full(make: Callable[..., Connection], server: Server) -> AsyncIterator[Connection]:
+    """A connection that drops whatever is posted."""
+    connection = make(overflow=Overflow.DROP_NEWEST)
+    await connection.accept(ACCEPT)
+    server.running.clear()
+    connection.post("on its way")
+    await settle()
+    connection.post("a" * 30)
+    yield connection
+    connection.end(1006)
+    await connection.stop_writing(cut=False)
+
+
+async def test_the_first_drop_is_told_at_once_and_the_others_once_a_second(
+    full: Connection, timer: Timer, told: list[tuple[str, int]]
+) -> None:
+    for _ in range(5):
+        full.post("dropped")
+    assert told == [("tab", 1)]
+    timer.fire()
+    assert told == [("tab", 1), ("tab", 4)]
+    full.post("dropped")
+    assert len(told) == 2
+    timer.fire()
+    assert told[2:] == [("tab", 1)]
+    assert full.stats.dropped == 6
+
+
+async def test_after_a_second_without_a_drop_the_next_is_told_at_once(
+    full: Connection, timer: Timer, told: list[tuple[str, int]]
+) -> None:
+    full.post("dropped")
+    assert timer.fire() == 1 and told == [("tab", 1)]
+    assert timer.fire() == 0, "nobody waits for drops that may never come"
+    full.post("dropped")
+    assert told == [("tab", 1), ("tab", 1)]
+
+
+async def test_drops_that_are_untold_at_the_end_are_told_then(
+    full: Connection, timer: Timer, told: list[tuple[str, int]]
+) -> None:
+    for _ in range(5):
+        full.post("dropped")
+    full.end(1006)
+    assert told == [("tab", 1), ("tab", 4)]
+    assert timer.fire() == 0, "nothing of it is left in the loop"
+    full.end(1006)
+    assert len(told) == 2
+
+
+async def test_an_end_without_untold_drops_tells_nothing(
+    full: Connection, timer: Timer, told: list[tuple[str, int]]
+) -> None:
+    full.post("dropped")
+    full.end(1006)
+    assert told == [("tab", 1)] and timer.fire() == 0
+
+
+# Prepared frames, written past the server's ``send``
+
+
+class FrameServer(Server):
+    """A server that also takes ready frames, unless it is stopped.
+
+    Attributes:
+        writes: what its transport was given, in this order, however it came.
+    """
+
+    compression_level = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes: list[bytes] = []
+
+    async def send(self, event: dict[str, Any]) -> None:
+        await super().send(event)
+        if event["type"] == "websocket.send":
+            self.writes.append(frame_bytes(event.get("text", event.get("bytes"))))
+        elif event["type"] == "websocket.close":
+            self.writes.append(CLOSE)
+
+    def write_frames(self, frames: bytes) -> bool:
+        if self.refuses is not None:
+            raise self.refuses
+        if self.running.is_set():
+            self.writes.append(frames)
+        return self.running.is_set()
+
+    @property
+    def scope(self) -> dict[str, Any]:
+        return {"type": "websocket", "extensions": {EXTENSION: {"writer": self}}}
+
+
+CLOSE = b"a close frame"
+
+
+def wire(*frames: str | bytes) -> bytes:
+    return b"".join(frame_bytes(frame) for frame in frames)
+
+
+Prepare = Callable[..., Any]
+
+
+@pytest.fixture
+async def prepare(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Prepare]:
+    """Make an accepted connection with a `FrameServer` of its own."""
+    monkeypatch.setattr(servers, "can_be_stepped", lambda send: True)
+    connections: list[Connection] = []
+
+    async def connection(**options: Any) -> tuple[Connection, FrameServer]:
+        server = FrameServer()
+        options = {"max_outbox_size": 1000, "on_closing": lambda: None, **options}
+        made = Connection(server.scope, server.send, **options)
+        made.client_id = "tab"
+        connections.append(made)
+        await made.accept(ACCEPT)
+        return made, server
+
+    yield connection
+    for each in connections:
+        each.end(1006)
+        await each.stop_writing(cut=False)
+
+
+async def test_a_push_alone_is_written_at_once(prepare: Prepare) -> None:
+    connection, server = await prepare()
+    push = Push("alone")
+    connection.deliver(push)
+    assert server.writes == [push.to_bytes(0)] and server.writes[0] is push.to_bytes(0)
+    assert server.kinds == ["accept"], "past the server's send"
+    assert (connection.stats.messages_out, connection.stats.bytes_out) == (1, 5)
+
+
+async def test_pushes_of_a_held_turn_leave_in_one_write(prepare: Prepare) -> None:
+    connection, server = await prepare()
+    current_cork().hold()
+    for frame in ("one", b"two", "three"):
+        connection.deliver(Push(frame))
+    assert not server.writes
+    await asyncio.sleep(0)
+    assert server.writes == [wire("one", b"two", "three")]
+    assert (connection.stats.messages_out, connection.stats.bytes_out) == (3, 11)
+    connection.deliver(Push("four"))
+    assert server.writes[1:] == [wire("four")], "the turn is over"
+
+
+async def test_connections_with_the_same_pushes_write_the_same_object(prepare: Prepare) -> None:
+    one, other, third = [await prepare() for _ in range(3)]
+    third[0].client_id = "excluded"
+    current_cork().hold()
+    for push in (Push("one"), Push("two", exclude=frozenset({"excluded"})), Push("three")):
+        for connection, _ in (one, third, other):
+            connection.deliver(push)
+    await asyncio.sleep(0)
+    assert one[1].writes == [wire("one", "two", "three")]
+    assert one[1].writes[0] is other[1].writes[0]
+    assert third[1].writes == [wire("one", "three")]
+
+
+async def test_each_connection_gets_the_frames_of_its_compression(prepare: Prepare) -> None:
+    (plain, plain_server), (deflating, deflating_server) = await prepare(), await prepare()
+    deflating_server.compression_level = 1
+    push = Push("shop " * 100)
+    for hold in (False, True):
+        if hold:
+            current_cork().hold()
+        for connection in (plain, deflating):
+            connection.deliver(push)
+            connection.deliver(push)
+        await asyncio.sleep(0)
+    assert b"".join(plain_server.writes) == frame_bytes(push.frame) * 4
+    assert b"".join(deflating_server.writes) == frame_bytes(push.frame, 1) * 4
+    assert plain.stats.bytes_out == deflating.stats.bytes_out == 4 * 500
+
+
+async def test_no_more_than_a_bound_is_joined(prepare: Prepare) -> None:
+    connection, server = await prepare()
+    half = "x" * (MAX_JOINED_SIZE // 2)
+    current_cork().hold()
+    for number in range(5):
+        connection.deliver(Push(half))
+        assert len(server.writes) == number // 2
+    connection.deliver(Push("y" * (MAX_JOINED_SIZE * 3)))
+    connection.deliver(Push("last"))
+    await settle()
+    huge = "y" * (MAX_JOINED_SIZE * 3)
+    writes = [wire(half, half), wire(half, half), wire(half), wire(huge), wire("last")]
+    assert server.writes == writes
+
+
+@pytest.mark.parametrize("how", ["send", "post"])
+async def test_what_is_sent_otherwise_comes_after_what_is_held(prepare: Prepare, how: str) -> None:
+    connection, server = await prepare()
+    current_cork().hold()
+    connection.deliver(Push("held"))
+    if how == "send":
+        await connection.send("sent")
+    else:
+        connection.post("sent")
+    connection.deliver(Push("held, too"))
+    await settle()
+    assert server.writes == [wire("held"), wire("sent"), wire("held, too")]
+
+
+async def test_a_close_comes_after_what_is_held_and_nothing_after_it(prepare: Prepare) -> None:
+    connection, server = await prepare()
+    current_cork().hold()
+    connection.deliver(Push("held"))
+    connection.deliver(Push("held, too"))
+    connection.close_soon(3503, "kicked")
+    connection.deliver(Push("too late"))
+    connection.post("too late")
+    await settle()
+    connection.deliver(Push("much too late"))
+    await settle()
+    assert server.writes == [wire("held", "held, too"), CLOSE]
+
+
+async def test_the_end_drops_what_is_held(prepare: Prepare) -> None:
+    connection, server = await prepare()
+    current_cork().hold()
+    connection.deliver(Push("held"))
+    connection.end(1006)
+    connection.deliver(Push("too late"))
+    await settle()
+    assert not server.writes and connection.stats.messages_out == 0
+
+
+async def test_until_accepted_nothing_is_written_or_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(servers, "can_be_stepped", lambda send: True)
+    server = FrameServer()
+    connection = Connection(
+        server.scope, server.send, max_outbox_size=1000, on_closing=lambda: None
+    )
+    connection.deliver(Push("one"))
+    current_cork().hold()
+    connection.deliver(Push("two"))
+    await settle()
+    assert not server.writes
+    await connection.accept(ACCEPT)
+    assert server.kinds == ["accept", "send", "send"] and server.writes == [
+        wire("one"),
+        wire("two"),
+    ]
+
+
+@pytest.mark.parametrize("held", [False, True])
+async def test_what_a_full_transport_refuses_waits_in_order(prepare: Prepare, held: bool) -> None:
+    connection, server = await prepare()
+    server.running.clear()
+    if held:
+        current_cork().hold()
+    for number in range(3):
+        connection.deliver(Push(f"push {number}"))
+    connection.post("a post")
+    connection.deliver(Push("push 3"))
+    await settle()
+    assert not server.writes and server.calls == 2, "the accept and the first frame"
+    server.running.set()
+    connection.deliver(Push("push 4"))
+    await settle()
+    connection.deliver(Push("push 5"))
+    frames = ["push 0", "push 1", "push 2", "a post", "push 3", "push 4", "push 5"]
+    assert b"".join(server.writes) == wire(*frames)
+    assert connection.stats.messages_out == 7
+
+
+async def test_a_transport_that_fills_up_between_two_writes_of_a_turn_keeps_the_order(
+    prepare: Prepare,
+) -> None:
+    connection, server = await prepare(max_outbox_size=10 * MAX_JOINED_SIZE)
+    half = MAX_JOINED_SIZE // 2
+    current_cork().hold()
+    frames = [str(number) * half for number in range(8)]
+    for number, frame in enumerate(frames):
+        if number == 4:
+            server.running.clear()
+        connection.deliver(Push(frame))
+    await settle()
+    assert server.writes == [wire(*frames[:2])], "the second pair was written when it was full"
+    server.running.set()
+    await settle()
+    assert b"".join(server.writes) == wire(*frames)
+
+
+async def test_what_is_held_back_does_not_overtake_what_a_full_transport_has_refused(
+    prepare: Prepare,
+) -> None:
+    """The transport has room again before the turn ends, and the writer has not run yet."""
+    connection, server = await prepare(max_outbox_size=10 * MAX_JOINED_SIZE)
+    frames = ["first", "x" * MAX_JOINED_SIZE, "last"]
+    server.running.clear()
+    current_cork().hold()
+    for frame in frames:
+        connection.deliver(Push(frame))
+    server.running.set()
+    await settle()
+    assert b"".join(server.writes) == wire(*frames)
+
+
+@pytest.mark.parametrize(
+    ("overflow", "arrive"),
+    [
+        (Overflow.CLOSE, [0]),
+        (Overflow.DROP_OLDEST, [0, 4, 5, 6]),
+        (Overflow.DROP_NEWEST, [0, 1, 2, 3]),
+    ],
+)
+async def test_the_policy_holds_for_what_was_held_back(
+    prepare: Prepare, overflow: Overflow, arrive: list[int]
+) -> None:
+    """Of ten bytes each: the first is on its way, and there is room for three."""
+    connection, server = await prepare(overflow=overflow, max_outbox_size=30)
+    server.running.clear()
+    current_cork().hold()
+    frames = [f"push {number} .." for number in range(7)]
+    for frame in frames:
+        connection.deliver(Push(frame))
+    await settle()
+    server.running.set()
+    await settle()
+    sent = [wire(frames[number]) for number in arrive]
+    closed = overflow is Overflow.CLOSE
+    assert server.writes == [*sent, *([CLOSE] if closed else [])]
+    assert connection.close_code == (3008 if closed else None)
+    assert connection.stats.dropped == (0 if closed else 3)
+
+
+@pytest.mark.parametrize("held", [False, True])
+async def test_a_write_that_fails_ends_the_connection(
+    prepare: Prepare, failures: list[str], caplog: pytest.LogCaptureFixture, held: bool
+) -> None:
+    closing: list[bool] = []
+    connection, server = await prepare(on_closing=lambda: closing.append(True))
+    other, other_server = await prepare()
+    server.refuses = RuntimeError("refused")
+    if held:
+        current_cork().hold()
+    for frame in ("one", "two"):
+        connection.deliver(Push(frame))
+        other.deliver(Push(frame))
+    await settle()
+    assert connection.state is State.CLOSED and connection.close_code == 1006
+    assert failures == ["tab"] and closing == [True] and connection.stats.errors == 1
+    assert len([record for record in caplog.records if "tab" in record.getMessage()]) == 1
+    assert b"".join(other_server.writes) == wire("one", "two")
+
+
+@pytest.mark.parametrize("held", [False, True])
+async def test_frames_of_a_write_that_failed_are_not_counted_as_sent(
+    prepare: Prepare, held: bool
+) -> None:
+    connection, server = await prepare()
+    server.refuses = RuntimeError("refused")
+    if held:
+        current_cork().hold()
+    connection.deliver(Push("one"))
+    await settle()
+    assert (connection.stats.messages_out, connection.stats.bytes_out) == (0, 0)
+
+
+async def test_those_who_are_not_meant_hold_nothing(prepare: Prepare) -> None:
+    connection, server = await prepare()
+    connection.user_id = None
+    current_cork().hold()
+    connection.deliver(Push("for others", exclude=frozenset({"tab"})))
+    connection.deliver(Push("for users", authenticated_only=True))
+    connection.deliver(Push("for it"))
+    connection.user_id = "7"
+    connection.deliver(Push("for users now", authenticated_only=True))
+    await settle()
+    assert server.writes == [wire("for it", "for users now")]
+
+
+@pytest.mark.parametrize("held", [False, True])
+async def test_without_joining_each_push_is_written_at_once(prepare: Prepare, held: bool) -> None:
+    connection, server = await prepare(joins_frames=False)
+    if held:
+        current_cork().hold()
+    for frame in ("one", "two"):
+        connection.deliver(Push(frame))
+    assert server.writes == [wire("one"), wire("two")] and server.kinds == ["accept"]
+
+
+@pytest.mark.parametrize("held", [False, True])
+async def test_without_prepared_frames_pushes_go_through_send(prepare: Prepare, held: bool) -> None:
+    connection, server = await prepare(prepares_frames=False)
+    if held:
+        current_cork().hold()
+    for frame in ("one", "two"):
+        connection.deliver(Push(frame))
+    assert server.kinds == ["accept", "send", "send"]
+    assert server.writes == [wire("one"), wire("two")]
+
+
+async def test_through_a_middleware_pushes_go_through_send(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What wraps send may count, log or change what passes: nothing goes past it."""
+    server = FrameServer()
+    monkeypatch.setattr(servers, "can_be_stepped", lambda send: send == server.send)
+
+    async def wrapped(event: dict[str, Any]) -> None:
+        await server.send({**event, "text": "changed"} if "text" in event else event)
+
+    connection = Connection(server.scope, wrapped, max_outbox_size=1000, on_closing=lambda: None)
+    await connection.accept(ACCEPT)
+    current_cork().hold()
+    connection.deliver(Push("pushed"))
+    connection.deliver(Push("pushed"))
+    await settle()
+    assert server.writes == [wire("changed"), wire("changed")]
+
+
+# Whatever happens in whatever order
+
+#: What may happen to a connection: a few of each kind, so that they meet.
+EVENTS = [
+    *(["push"] * 4 + ["huge push"] + ["hold"] * 2 + ["post", "send"]),
+    *(["full", "free"] * 2 + ["turn"] * 3 + ["turns"]),
+]
+
+POLICIES = [(10**9, Overflow.CLOSE), *((200, overflow) for overflow in Overflow)]
+
+
+@settings(max_examples=500)
+@given(
+    events=st.lists(st.sampled_from(EVENTS), max_size=60),
+    closes=st.booleans(),
+    policy=st.sampled_from(POLICIES),
+    waits=st.booleans(),
+    options=st.fixed_dictionaries(
+        {"prepares_frames": st.booleans(), "joins_frames": st.booleans()}
+    ),
+)
+def test_frames_arrive_in_order_or_are_accounted_for(
+    events: list[str],
+    closes: bool,
+    policy: tuple[int, Overflow],
+    waits: bool,
+    options: dict[str, bool],
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(servers, "can_be_stepped", lambda send: True)
+        patch.setattr("wsadapter.connection.HELD_POLL_SECONDS", 0)
+        asyncio.run(check_order(events, closes, policy, waits, options, patch))
+
+
+class TwistedServer(FrameServer):
+    """Takes every event and keeps it while it is stopped, as daphne does; and no ready frames
+    beyond a bound.
+    """
+
+    def __init__(self, max_held_bytes: int) -> None:
+        super().__init__()
+        self.held = 0
+        self._max_held_bytes = max_held_bytes
+
+    async def send(self, event: dict[str, Any]) -> None:
+        stopped, self.running = self.running, asyncio.Event()
+        self.running.set()
+        await super().send(event)
+        self.running = stopped
+        self._keep(self.writes[-1] if self.writes else b"")
+
+    def write_frames(self, frames: bytes) -> bool:
+        if self.held > self._max_held_bytes:
+            return False
+        self.writes.append(frames)
+        self._keep(frames)
+        return True
+
+    def _keep(self, frames: bytes) -> None:
+        if not self.running.is_set():
+            self.held += len(frames)
+
+
+async def check_order(
+    events: list[str],
+    closes: bool,
+    policy: tuple[int, Overflow],
+    waits: bool,
+    options: dict[str, bool],
+    patch: pytest.MonkeyPatch,
+) -> None:
+    max_outbox_size, overflow = policy
+    server: Any = FrameServer() if waits else TwistedServer(max_outbox_size)
+    if not waits:
+        patch.setattr(servers, "held_bytes", lambda send: lambda: server.held)
+    connection = Connection(
+        server.scope,
+        server.send,
+        max_outbox_size=max_outbox_size,
+        overflow=overflow,
+        on_closing=lambda: None,
+        **options,
+    )
+    await connection.accept(ACCEPT)
+    sent: list[str] = []
+    tasks = []
+    for number, event in enumerate(events):
+        if event in ("push", "huge push", "post", "send"):
+            sent.append(f"{event} {number} " + "." * (70_000 if "huge" in event else 10))
+        if "push" in event:
+            connection.deliver(Push(sent[-1]))
+        elif event == "post":
+            connection.post(sent[-1])
+        elif event == "send":
+            tasks.append(asyncio.ensure_future(connection.send(sent[-1])))
+            await asyncio.sleep(0)  # it is sent when its task has begun
+        elif event == "hold":
+            current_cork().hold()
+        elif event == "full":
+            server.running.clear()
+        elif event == "free":
+            free(server)
+        else:
+            for _ in range(1 if event == "turn" else 10):
+                await asyncio.sleep(0)
+    if closes:
+        connection.close_soon(4000)
+        connection.deliver(Push("after the close"))
+    free(server)
+    for _ in range(10):
+        await settle()
+    await all_done(tasks)
+    arrived = messages_of(server.writes)
+    if connection.close_code is None:
+        assert len(arrived) == len(sent) - connection.stats.dropped == connection.stats.messages_out
+    else:
+        assert arrived.pop() == "CLOSE" and connection.stats.messages_out == len(arrived) + 1
+    left = iter(sent)
+    assert all(frame in left for frame in arrived), "in the order in which they were sent"
+    assert connection.stats.bytes_out == sum(map(len, arrived))
+    connection.end(1006)
+
+
+def free(server: FrameServer) -> None:
+    server.running.set()
+    if isinstance(server, TwistedServer):
+        server.held = 0  # the client has read all of it
+
+
+def messages_of(writes: list[bytes]) -> list[str]:
+    """The payloads, read by a client that has not been written by us."""
+    client = ClientProtocol(parse_uri("ws://shop.example/"), state=OPEN, max_size=None)
+    closed = writes[-1:] == [CLOSE]
+    client.receive_data(b"".join(writes[:-1] if closed else writes))
+    assert client.parser_exc is None
+    payloads = [bytes(frame.data).decode() for frame in client.events_received()]
+    return [*payloads, "CLOSE"] if closed else payloads

@@ -22,6 +22,7 @@ from wsadapter.close_codes import CloseCode, should_reconnect
 from wsadapter.conf import RULES
 from wsadapter.consumers import AdapterConsumer
 from wsadapter.errors import InvalidMessage
+from wsadapter.layers.publishing import MOST_BYTES_AT_ONCE, MOST_POSTS_AT_ONCE
 from wsadapter.wire import envelope
 from wsadapter.wire.envelope import ErrorCode
 from wsadapter.wire.outbox import Overflow, Priority
@@ -61,7 +62,7 @@ def test_the_settings_table_is_that_of_the_rules() -> None:
 
 
 def is_helper(name: str) -> bool:
-    return f"a{name}" in wsadapter.__all__
+    return f"a{name}" in wsadapter.__all__ and name != "bulk"  # that is for blocks of them
 
 
 def test_the_helper_table_is_that_of_the_helpers() -> None:
@@ -97,6 +98,11 @@ def test_the_options_of_everything_that_sends() -> None:
     assert {name: ast.literal_eval(default) for name, default in told.items()} == options
     (priorities,) = (row[2] for row in README.table("option") if "`priority`" in row[0])
     assert [code for code in codes_in(priorities) if code.isupper()] == [p.name for p in Priority]
+
+
+def test_the_bounds_of_a_bulk() -> None:
+    assert MOST_BYTES_AT_ONCE == 1024**2
+    assert f"Over {MOST_POSTS_AT_ONCE} messages, or 1 MiB," in README.text
 
 
 def test_readme_names_every_public_name() -> None:
@@ -137,11 +143,11 @@ def test_what_can_be_imported_from_where() -> None:
         for code in codes_in(line.text)
         if re.fullmatch(r"wsadapter(\.\w+)+", code) and not re.search(r"\.[EW]\d{3}$", code)
     }
-    loggers = {"wsadapter.handshake"}
-    assert dotted - loggers
-    for name in dotted - loggers:
+    strings = {"wsadapter.handshake", "wsadapter.frames"}  # a logger, an ASGI extension
+    assert dotted - strings
+    for name in dotted - strings:
         assert exists(name), f"{name} does not exist"
-    for name in loggers:
+    for name in strings:
         assert any(f'"{name}"' in path.read_text() for path in SOURCES)
 
 

@@ -30,6 +30,7 @@ HELPERS = {
     "disconnect_client",
 }
 TWINS = {f"a{helper}" for helper in HELPERS}
+BLOCKS = {"bulk", "abulk"}  # for `with` and `async with`
 OTHERS = {
     "AsyncContextError",
     "ClientInfo",
@@ -82,7 +83,7 @@ def imported_for_type_checkers() -> dict[str, str]:
 
 
 def test_the_public_names_are_these() -> None:
-    assert set(wsadapter.__all__) == HELPERS | TWINS | OTHERS
+    assert set(wsadapter.__all__) == HELPERS | TWINS | BLOCKS | OTHERS
     assert len(wsadapter.__all__) == len(set(wsadapter.__all__))
     assert dir(wsadapter) == sorted(wsadapter.__all__)
 
@@ -91,7 +92,7 @@ def test_type_checkers_see_what_is_there() -> None:
     assert imported_for_type_checkers() == wsadapter._HOME
 
 
-@pytest.mark.parametrize("name", sorted(HELPERS | TWINS | OTHERS))
+@pytest.mark.parametrize("name", sorted(HELPERS | TWINS | BLOCKS | OTHERS))
 def test_every_name_loads(name: str) -> None:
     assert getattr(wsadapter, name) is not None
 
@@ -141,12 +142,12 @@ def parameters(helper: str) -> dict[str, tuple[Any, ...]]:
     }
 
 
-@pytest.mark.parametrize("helper", sorted(HELPERS))
+@pytest.mark.parametrize("helper", [*sorted(HELPERS), "bulk"])
 def test_a_twin_has_the_same_parameters(helper: str) -> None:
     assert parameters(f"a{helper}") == parameters(helper)
 
 
-@pytest.mark.parametrize("helper", sorted(HELPERS))
+@pytest.mark.parametrize("helper", [*sorted(HELPERS), "bulk"])
 def test_a_twin_gives_the_same(helper: str) -> None:
     returned = get_type_hints(getattr(wsadapter, helper))["return"]
     by_twin = get_type_hints(getattr(wsadapter, f"a{helper}"))["return"]
@@ -157,7 +158,7 @@ def test_a_twin_gives_the_same(helper: str) -> None:
         assert by_twin == returned
 
 
-@pytest.mark.parametrize("helper", sorted(HELPERS))
+@pytest.mark.parametrize("helper", [*sorted(HELPERS), "bulk"])
 def test_a_twin_is_documented_as_such(helper: str) -> None:
     original, twin = getattr(wsadapter, helper), getattr(wsadapter, f"a{helper}")
     assert original.__doc__
@@ -177,6 +178,14 @@ def test_a_twin_is_asynchronous_and_its_original_is_not(helper: str) -> None:
 async def test_on_a_running_event_loop_a_helper_names_its_twin(helper: str) -> None:
     with pytest.raises(AsyncContextError, match=rf"^{helper}\(\) would block .* Use a{helper}\(\)"):
         getattr(wsadapter, helper)(*ARGUMENTS[helper])
+
+
+async def test_on_a_running_event_loop_a_block_names_its_twin_and_that_works() -> None:
+    names_its_twin = pytest.raises(AsyncContextError, match=r"^bulk\(\) would .* Use abulk\(\)")
+    with names_its_twin, wsadapter.bulk():
+        raise AssertionError("the block was entered")
+    async with wsadapter.abulk():
+        pass
 
 
 @pytest.mark.parametrize("helper", sorted(HELPERS))

@@ -15,11 +15,11 @@ PACKAGE = Path(__file__).parent.parent / "wsadapter"
 # Lowest first. A name is a module or a whole package, and may be of one that is still to come.
 FLOORS = (
     "errors close_codes wire",
-    "outages redis_pool event_loops store layers",
+    "outages redis_pool event_loops corking store layers",
     "conf signals groups",
-    "turns servers inbox membership connection node handlers broadcasting presence auth",
+    "turns servers inbox membership connection node handlers bulks broadcasting presence auth",
     "consumers endpoints streams",
-    "routing apps logout checks admin metrics management templatetags testing",
+    "uvicorn routing apps logout checks admin metrics management templatetags testing",
     "urls client",
     "__init__",  # the public names
 )

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable, Iterator
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from channels.sessions import InstanceSessionWrapper
 from daphne.server import Server
+from daphne.ws_protocol import WebSocketFactory
+from twisted.internet import tcp
+from twisted.internet.address import IPv4Address
+from twisted.protocols.policies import ProtocolWrapper
+from twisted.protocols.tls import TLSMemoryBIOProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from wsadapter import servers
+from wsadapter.wire.frames import frame_bytes
 
 
 class Transport:
@@ -22,6 +33,7 @@ class Transport:
 
 class DaphneProtocol:
     aborted = False
+    transport: Any = None
 
     def dropConnection(self, *, abort: bool) -> None:  # noqa: N802
         self.aborted = abort
@@ -128,3 +140,327 @@ def test_an_unknown_server_is_not_cut() -> None:
 )
 def test_reasons_are_told_since_version_2_3_of_the_specification(scope: Any, tells: bool) -> None:
     assert servers.tells_reasons(scope) is tells
+
+
+# The writer that a server offers
+
+
+class Offering:
+    """A server of whatever make that takes ready frames."""
+
+    compression_level = 0
+
+    async def send(self, event: Any) -> None: ...
+
+    def write_frames(self, frames: bytes) -> bool:
+        return True
+
+
+def offering(writer: Any) -> dict[str, Any]:
+    return {"type": "websocket", "extensions": {servers.EXTENSION: {"writer": writer}}}
+
+
+def test_any_server_may_offer_a_writer() -> None:
+    server = Offering()
+    assert servers.frame_writer(offering(server), server.send, 1000) is server
+
+
+@pytest.mark.parametrize(
+    "scope",
+    [
+        {},
+        {"extensions": {}},
+        {"extensions": {servers.EXTENSION: {}}},
+        {"extensions": {"websocket.http.response": {}}},
+        offering(None),
+        offering(Offering()),
+    ],
+    ids=["none", "no extensions", "empty", "others", "nothing", "of somebody else"],
+)
+def test_without_an_offer_that_fits_there_is_no_writer(scope: Any) -> None:
+    assert servers.frame_writer(scope, Offering().send, 1000) is None
+    assert servers.frame_writer(scope, unknown_send, 1000) is None
+
+
+def test_extensions_may_be_none() -> None:
+    """As asgiref types them."""
+    assert servers.frame_writer({"extensions": None}, unknown_send, 1000) is None
+
+
+def test_daphne_needs_no_offer() -> None:
+    own, _ = daphne_send()
+    assert isinstance(servers.frame_writer({}, own, 1000), servers.DaphneWriter)
+    assert servers.frame_writer({}, wrapped(own), 1000) is None, "unwrap() comes first"
+
+
+# Daphne's: its protocol on a real socket of Twisted
+
+LOOK = (
+    "Daphne, Autobahn or Twisted has changed: DaphneWriter in wsadapter/servers.py relies on this"
+)
+
+ADDRESS = IPv4Address("TCP", "127.0.0.1", 1)
+
+HANDSHAKE = (
+    b"GET /ws/ HTTP/1.1\r\nHost: shop.example\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+
+
+class Reactor:
+    """Nothing is written but by hand."""
+
+    def __init__(self) -> None:
+        self.writers: list[Any] = []
+
+    def addReader(self, reader: Any) -> None: ...  # noqa: N802
+    def removeReader(self, reader: Any) -> None: ...  # noqa: N802
+
+    def addWriter(self, writer: Any) -> None:  # noqa: N802
+        self.writers.append(writer)
+
+    def removeWriter(self, writer: Any) -> None:  # noqa: N802
+        self.writers = [other for other in self.writers if other is not writer]
+
+
+class DaphneServer:
+    """What a daphne protocol asks of its server."""
+
+    root_path = ""
+    proxy_forwarded_address_header = None
+
+    def protocol_connected(self, protocol: Any) -> None: ...
+    def protocol_disconnected(self, protocol: Any) -> None: ...
+
+    def create_application(self, protocol: Any, scope: Any) -> Any:
+        return asyncio.Queue()
+
+    def log_action(self, protocol: str, action: str, details: Any) -> None: ...
+
+
+class DaphnePeer:
+    """A daphne protocol on one end of a socket, the client on the other."""
+
+    def __init__(self, max_held_bytes: int = 10**9) -> None:
+        self.socket, own = socket.socketpair()
+        self.socket.setblocking(False)
+        own.setblocking(False)
+        own.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        factory = WebSocketFactory(DaphneServer(), server="daphne")
+        # Its timeouts would outlive the test.
+        factory.setProtocolOptions(openHandshakeTimeout=0, closeHandshakeTimeout=0)
+        self.protocol = factory.buildProtocol(ADDRESS)
+        self.protocol._raw_query_string = b""  # as daphne's HTTP protocol leaves it there
+        self.reactor = Reactor()
+        self.transport = Connected(own, self.protocol, self.reactor)
+        self.protocol.makeConnection(self.transport)
+        self.writer = servers.DaphneWriter(self.protocol, max_held_bytes)
+        self.read = b""
+
+    def open(self) -> DaphnePeer:
+        """Have the handshake accepted, and its answer read."""
+        self.ask()
+        self.protocol.serverAccept()
+        self.drain()
+        assert self.read.startswith(b"HTTP/1.1 101"), self.read
+        self.read = b""
+        return self
+
+    def ask(self) -> None:
+        self.protocol.dataReceived(HANDSHAKE)
+
+    def receive(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while data := self.socket.recv(1 << 16):
+                self.read += data
+
+    def drain(self) -> None:
+        """Read, and let Twisted write, until it has nothing more or is done."""
+        self.receive()
+        while self.reactor.writers and self.transport.doWrite() is None:
+            self.receive()
+        self.receive()
+
+    def close(self) -> None:
+        self.transport.socket.close()
+        self.socket.close()
+
+
+class Connected(tcp.Server):
+    """Twisted's, on a socket that has no TCP below it."""
+
+    def __init__(self, own: socket.socket, protocol: Any, reactor: Any) -> None:
+        tcp.Connection.__init__(self, own, protocol, reactor)
+        self.connected = True
+
+    def getPeer(self) -> Any:  # noqa: N802
+        return ADDRESS
+
+    def getHost(self) -> Any:  # noqa: N802
+        return ADDRESS
+
+    def setTcpNoDelay(self, enabled: bool) -> None: ...  # noqa: N802
+
+
+@pytest.fixture
+def daphne() -> Iterator[Callable[..., DaphnePeer]]:
+    peers: list[DaphnePeer] = []
+
+    def make(*arguments: Any) -> DaphnePeer:
+        peers.append(DaphnePeer(*arguments))
+        return peers[-1]
+
+    yield make
+    for peer in peers:
+        peer.close()
+
+
+def test_twisted_and_autobahn_are_as_they_are_relied_upon(
+    daphne: Callable[..., DaphnePeer],
+) -> None:
+    peer = daphne().open()
+    protocol, transport = peer.protocol, peer.transport
+    assert protocol.state == protocol.STATE_OPEN, LOOK
+    assert not protocol.send_queue and hasattr(protocol.send_queue, "append"), LOOK
+    assert protocol.transport is transport, LOOK
+    assert transport.connected and transport.TLS is False, LOOK
+    assert callable(transport.writeSomeData), LOOK
+    for buffer in ("dataBuffer", "offset", "_tempDataLen"):
+        assert hasattr(transport, buffer), f"{LOOK}: what it holds is measured by {buffer}"
+    assert protocol._perMessageCompress is None, f"{LOOK}: daphne negotiates no compression"
+    assert "sendPreparedMessage" in dir(protocol), LOOK
+
+
+def test_what_twisted_holds_is_measured(daphne: Callable[..., DaphnePeer]) -> None:
+    peer = daphne().open()
+    transport = peer.transport
+    transport.write(b"x" * 100_000)
+    transport.write(b"x" * 50_000)
+    measure = servers.held_bytes(partial(Server.handle_reply, peer.protocol))
+    assert measure is not None and measure() == 150_000, LOOK
+    transport.doWrite()
+    peer.receive()
+    assert measure() == 150_000 - len(peer.read) > 0, LOOK
+    peer.drain()
+    assert measure() == 0, LOOK
+
+
+def test_frames_go_to_the_socket_at_once(daphne: Callable[..., DaphnePeer]) -> None:
+    peer = daphne().open()
+    assert peer.writer.write_frames(frame_bytes("at once")) is True
+    assert not peer.reactor.writers, "Twisted has nothing to do"
+    peer.receive()
+    assert peer.read == frame_bytes("at once")
+
+
+def test_what_the_socket_does_not_take_is_twisteds_to_write(
+    daphne: Callable[..., DaphnePeer],
+) -> None:
+    peer = daphne().open()
+    frames = [str(number) * 150_000 for number in range(3)]
+    assert peer.writer.write_frames(frame_bytes(frames[0]))
+    peer.receive()
+    assert 0 < len(peer.read) < 150_000 and peer.reactor.writers, "it was written in part"
+    assert peer.writer.write_frames(frame_bytes(frames[1])), "after what waits, not before it"
+    peer.protocol.serverSend("between")
+    assert peer.writer.write_frames(frame_bytes(frames[2]))
+    peer.drain()
+    assert peer.writer.write_frames(frame_bytes("last"))
+    peer.drain()
+    expected = [frames[0], frames[1], "between", frames[2], "last"]
+    assert peer.read == b"".join(map(frame_bytes, expected))
+
+
+def test_frames_and_daphnes_own_are_written_in_their_order(
+    daphne: Callable[..., DaphnePeer],
+) -> None:
+    peer = daphne().open()
+    for number in range(3):
+        assert peer.writer.write_frames(frame_bytes(f"ready {number}"))
+        peer.protocol.serverSend(f"own {number}")
+    peer.drain()
+    expected = [f"{kind} {number}" for number in range(3) for kind in ("ready", "own")]
+    assert peer.read == b"".join(map(frame_bytes, expected))
+
+
+def refuses(peer: DaphnePeer) -> bool:
+    """Whether it says so, and has written nothing."""
+    peer.drain()
+    before = peer.read
+    taken = peer.writer.write_frames(frame_bytes("refused"))
+    peer.drain()
+    return taken is False and peer.read == before
+
+
+def test_daphne_takes_no_frames_before_the_handshake(daphne: Callable[..., DaphnePeer]) -> None:
+    peer = daphne()
+    assert refuses(peer)
+    peer.ask()
+    assert refuses(peer)
+
+
+def test_daphne_takes_no_frames_after_its_close(daphne: Callable[..., DaphnePeer]) -> None:
+    peer = daphne().open()
+    peer.protocol.serverClose(4000)
+    assert refuses(peer)
+    assert peer.read == b"\x88\x02" + (4000).to_bytes(2)
+
+
+def test_daphne_takes_no_frames_after_the_clients_close(daphne: Callable[..., DaphnePeer]) -> None:
+    peer = daphne().open()
+    peer.protocol.dataReceived(b"\x88\x80\x00\x00\x00\x00")
+    assert refuses(peer)
+
+
+def test_daphne_takes_no_frames_past_what_autobahn_has_queued(
+    daphne: Callable[..., DaphnePeer],
+) -> None:
+    peer = daphne().open()
+    peer.protocol.send_queue.append((b"first", True))
+    assert refuses(peer)
+
+
+def test_daphne_takes_no_frames_while_it_holds_too_much(daphne: Callable[..., DaphnePeer]) -> None:
+    peer = daphne(50_000).open()
+    assert peer.writer.write_frames(frame_bytes("x" * 150_000)), "one may pass an empty buffer"
+    assert peer.writer.write_frames(frame_bytes("y")) is False
+    peer.drain()
+    assert peer.read == frame_bytes("x" * 150_000)
+    assert peer.writer.write_frames(frame_bytes("y")) is True
+
+
+def test_a_socket_that_is_gone_is_twisteds_to_find(daphne: Callable[..., DaphnePeer]) -> None:
+    peer = daphne().open()
+    peer.socket.close()
+    peer.writer.write_frames(frame_bytes("for nobody"))
+    assert peer.reactor.writers == [peer.transport]
+    assert isinstance(peer.transport.doWrite(), Exception)
+
+
+@pytest.mark.parametrize("wrapper", [ProtocolWrapper, TLSMemoryBIOProtocol])
+def test_what_stands_between_daphne_and_its_socket_is_not_passed_by(wrapper: type) -> None:
+    """A TLS transport answers for the socket below it, to which nothing may go in the clear."""
+    below = Below()
+    transport = wrapper.__new__(wrapper)
+    transport.transport, transport.connected, transport.written = below, True, []
+    transport.write = transport.written.append
+    protocol = SimpleNamespace(state=3, STATE_OPEN=3, send_queue=[], transport=transport)
+    assert servers.DaphneWriter(protocol, 1000).write_frames(b"a secret") is True
+    assert transport.written == [b"a secret"] and not below.written
+
+
+class Below:
+    """The socket below a wrapper, as `tcp.Server` is."""
+
+    TLS = False
+    connected = True
+    dataBuffer = b""  # noqa: N815
+    offset = 0
+    _tempDataLen = 0  # noqa: N815
+
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+
+    def writeSomeData(self, data: bytes) -> int:  # noqa: N802
+        self.written.append(data)
+        return len(data)

@@ -20,12 +20,14 @@ from wsadapter import (
     EncodeError,
     Priority,
     abroadcast,
+    abulk,
     asend_to_client,
     asend_to_group,
     asend_to_user,
     asend_to_users,
     broadcast,
     broadcasting,
+    bulk,
     disconnect_client,
     disconnect_user,
     send_to_client,
@@ -200,6 +202,41 @@ def test_what_another_thread_sends_is_recorded() -> None:
         thread.start()
         thread.join()
     assert texts(sent) == ["from a thread"]
+
+
+def test_a_bulk_is_recorded_in_order_at_its_end() -> None:
+    with capture_sent() as sent:
+        broadcast("1")
+        with bulk():
+            send_to_users([7, 8], "2")
+            send_to_client("tab-1", "3")
+            assert texts(sent) == ["1"]
+        assert [s.helper for s in sent] == ["broadcast", "send_to_users", "send_to_client"]
+        assert texts(sent) == ["1", "2", "3"]
+
+
+async def test_so_is_one_of_a_coroutine() -> None:
+    with capture_sent() as sent:
+        async with abulk():
+            await abroadcast("1")
+            await asend_to_user(7, "2")
+            assert sent == []
+        assert texts(sent) == ["1", "2"]
+
+
+def test_a_bulk_that_raises_is_not_recorded() -> None:
+    with capture_sent() as sent, suppress(LookupError), bulk():
+        broadcast("never")
+        raise LookupError
+    assert sent == []
+
+
+@override_settings(CHANNEL_LAYERS=redis_layer([NOWHERE]))
+def test_nothing_leaves_with_a_bulk_around_the_block() -> None:
+    with bulk(), capture_sent() as sent:
+        broadcast("captured")
+        assert texts(sent) == ["captured"]
+    assert texts(sent) == ["captured"]
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from wsadapter.auth import is_websocket as is_websocket
     from wsadapter.broadcasting import Receipt as Receipt
     from wsadapter.broadcasting import abroadcast as abroadcast
+    from wsadapter.broadcasting import abulk as abulk
     from wsadapter.broadcasting import adisconnect_client as adisconnect_client
     from wsadapter.broadcasting import adisconnect_user as adisconnect_user
     from wsadapter.broadcasting import asend_to_client as asend_to_client
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from wsadapter.broadcasting import asend_to_user as asend_to_user
     from wsadapter.broadcasting import asend_to_users as asend_to_users
     from wsadapter.broadcasting import broadcast as broadcast
+    from wsadapter.broadcasting import bulk as bulk
     from wsadapter.broadcasting import disconnect_client as disconnect_client
     from wsadapter.broadcasting import disconnect_user as disconnect_user
     from wsadapter.broadcasting import send_to_client as send_to_client
@@ -63,6 +65,7 @@ _EXPORTS = {
     "wsadapter.broadcasting": (
         "Receipt",
         "abroadcast",
+        "abulk",
         "adisconnect_client",
         "adisconnect_user",
         "asend_to_client",
@@ -70,6 +73,7 @@ _EXPORTS = {
         "asend_to_user",
         "asend_to_users",
         "broadcast",
+        "bulk",
         "disconnect_client",
         "disconnect_user",
         "send_to_client",

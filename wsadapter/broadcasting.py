@@ -7,17 +7,18 @@ A call is prepared first: arguments checked, data encoded once, nothing sent. Th
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Protocol
 
 import msgspec
 from asgiref.sync import sync_to_async
+from channels.layers import get_channel_layer
 from django.core.signals import setting_changed
 from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from wsadapter import conf
+from wsadapter import bulks, conf
 from wsadapter.close_codes import CloseCode
 from wsadapter.errors import ReservedType
 from wsadapter.event_loops import forbid_event_loop
@@ -27,6 +28,8 @@ from wsadapter.layers.publishing import (
     Published,
     Publisher,
     Question,
+    apublish_all,
+    publish_all,
     publisher_for,
 )
 from wsadapter.node import serving_loops
@@ -46,12 +49,12 @@ from wsadapter.wire.payload import Frame, encode
 logger = logging.getLogger("wsadapter.publishing")
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(msgspec.Struct, frozen=True):
     """What is known about a send once it has left.
 
     Attributes:
-        pending: it waits for the commit of the surrounding transaction.
+        pending: it waits for the commit of the surrounding transaction, or for the end of the
+            surrounding `bulk`; what follows is then not known.
         processes: the server processes that it reached, or None where the channel layer
             cannot know. Sending to several users: the most that one of them has.
         online: whether the client was connected; only `send_to_client` knows.
@@ -67,8 +70,7 @@ class Receipt:
         return self.online is not False
 
 
-@dataclass(frozen=True, slots=True)
-class Publication:
+class Publication(msgspec.Struct, frozen=True):
     """A prepared send: where it goes, and what.
 
     Attributes:
@@ -272,6 +274,8 @@ def disconnect_user(
 ) -> int:
     """Close all connections of a user, on whichever node they are.
 
+    It acts at once. Inside of a `bulk`, what was collected before leaves first.
+
     Args:
         user: a user instance or a primary key.
         code: the close code; with 3500 to 3999 clients do not come back.
@@ -285,6 +289,7 @@ def disconnect_user(
     """
     forbid_event_loop("disconnect_user")
     target, kick = user_id(user), Kick(code, reason)
+    _send_collected()
     if recorders:
         return recorders[-1].take_kick("disconnect_user", target, kick)
     known = conf.store().run(UserConnections(target))
@@ -297,6 +302,7 @@ async def adisconnect_user(
 ) -> int:
     """The twin of `disconnect_user`."""
     target, kick = user_id(user), Kick(code, reason)
+    await _asend_collected()
     if recorders:
         return recorders[-1].take_kick("disconnect_user", target, kick)
     known = await conf.store().arun(UserConnections(target))
@@ -316,6 +322,7 @@ def disconnect_client(
     """
     forbid_event_loop("disconnect_client")
     post = _client_post(client_id, kick := Kick(code, reason))
+    _send_collected()
     if recorders:
         return recorders[-1].take_kick("disconnect_client", client_id, kick)
     known = conf.store().run(FindClient(client_id))
@@ -328,11 +335,53 @@ async def adisconnect_client(
 ) -> int:
     """The twin of `disconnect_client`."""
     post = _client_post(client_id, kick := Kick(code, reason))
+    await _asend_collected()
     if recorders:
         return recorders[-1].take_kick("disconnect_client", client_id, kick)
     known = await conf.store().arun(FindClient(client_id))
     await _publisher().apublish([post])
     return int(known is not None)
+
+
+@contextmanager
+def bulk() -> Iterator[None]:
+    """Send everything that is sent inside of the block together, at its end: in one round trip.
+
+        with bulk():
+            for order in orders:
+                send_to_user(order.user, {"type": "order.shipped", "id": order.pk})
+
+    Order is kept, on each Redis host. Data is encoded at the call, with its errors. Receipts are
+    pending: nobody knows yet how far a message goes, nor whether a client is online. More than
+    `MOST_POSTS_AT_ONCE` messages or `MOST_BYTES_AT_ONCE` of frames leave in several round trips.
+    On a layer that is not published on natively, they go one after the other.
+
+    - A block that raises sends nothing of what it has collected.
+    - Sends with ``on_commit`` still wait. A commit inside of the block adds them to it, to leave
+      or to fail with the others; after the block they are sent at the commit.
+    - In a block inside of another one the outermost sends.
+    - Tasks and `asyncio.to_thread` calls that are started inside belong to the block until it
+      ends; a `threading.Thread` does not.
+    - `disconnect_user` and `disconnect_client` act at once. What was collected before leaves
+      first.
+
+    Raises:
+        StoreUnavailable: at the end: Redis did not answer in time. The message says how many
+            messages had been handed over; nothing is sent again.
+        AsyncContextError: an event loop runs in this thread; use ``async with abulk()``.
+    """
+    forbid_event_loop("bulk")
+    with bulks.begun() as begun:
+        yield
+    _publish_together(begun.end())
+
+
+@asynccontextmanager
+async def abulk() -> AsyncIterator[None]:
+    """The twin of `bulk`: ``async with abulk(): ...``"""
+    with bulks.begun() as begun:
+        yield
+    await _apublish_together(begun.end())
 
 
 async def replace_client(client_id: str, serial: str) -> None:
@@ -447,45 +496,96 @@ async def _asend(publication: Publication, on_commit: bool | str) -> Receipt:
 
 
 def _publish(publication: Publication) -> Receipt:
+    if _collected(publication):
+        return _PENDING
     if recorders:
         return recorders[-1].take(publication)
-    published = _publisher().publish(publication.posts, _question(publication))
+    question = _question(publication)
+    if question is None:
+        published = publish_all(_publisher(), publication.posts)
+    else:
+        published = _publisher().publish(publication.posts, question)
     if publication.client_id is None:
         return Receipt(processes=published.processes)
-    online = _answer(published, publication.client_id)
+    online = _answer(published, question)
     if online is None:
         online = conf.store().run(ClientOnline(publication.client_id))
     return Receipt(processes=published.processes, online=online)
 
 
 async def _apublish(publication: Publication) -> Receipt:
+    if _collected(publication):
+        return _PENDING
     if recorders:
         return recorders[-1].take(publication)
-    published = await _publisher().apublish(publication.posts, _question(publication))
+    question = _question(publication)
+    if question is None:
+        published = await apublish_all(_publisher(), publication.posts)
+    else:
+        published = await _publisher().apublish(publication.posts, question)
     if publication.client_id is None:
         return Receipt(processes=published.processes)
-    online = _answer(published, publication.client_id)
+    online = _answer(published, question)
     if online is None:
         online = await conf.store().arun(ClientOnline(publication.client_id))
     return Receipt(processes=published.processes, online=online)
 
 
+_PENDING = Receipt(pending=True)
+
+
+def _collected(publication: Publication) -> bool:
+    """Whether a bulk has taken it."""
+    bulk = bulks.current()
+    return bulk is not None and bulk.keep((publication,))
+
+
 def _question(publication: Publication) -> Question | None:
     """Whether the client is online, as a command for the publisher's own round trip."""
-    store = conf.store() if publication.client_id is not None else None
+    if publication.client_id is None:
+        return None
+    store = conf.store()
     if not isinstance(store, RedisStore):
         return None
-    assert publication.client_id is not None
-    return Question(store.pool, store.step(ClientOnline(publication.client_id)).command)
+    step = store.step(ClientOnline(publication.client_id))
+    return Question(store.pool, step.command, step.parse)
 
 
-def _answer(published: Published, client_id: str) -> bool | None:
+def _answer(published: Published, question: Question | None) -> bool | None:
     """The store's reply that came along, or None when it has to be asked by itself."""
-    store = conf.store()
-    if published.reply is None or isinstance(published.reply, Exception):
+    if question is None or published.reply is None or isinstance(published.reply, Exception):
         return None
-    assert isinstance(store, RedisStore)
-    return store.step(ClientOnline(client_id)).parse(published.reply)
+    return bool(question.parse(published.reply))
+
+
+def _send_collected() -> None:
+    """Send what the surrounding bulk has so far, so that what comes now comes after it."""
+    if (bulk := bulks.current()) is not None:
+        _publish_together(bulk.take())
+
+
+async def _asend_collected() -> None:
+    if (bulk := bulks.current()) is not None:
+        await _apublish_together(bulk.take())
+
+
+def _publish_together(publications: Sequence[Publication]) -> None:
+    if posts := _posts_of(publications):
+        publish_all(_publisher(), posts)
+
+
+async def _apublish_together(publications: Sequence[Publication]) -> None:
+    if posts := _posts_of(publications):
+        await apublish_all(_publisher(), posts)
+
+
+def _posts_of(publications: Sequence[Publication]) -> list[Post]:
+    """What is to be posted for them: nothing when they are recorded."""
+    if recorders:
+        for publication in publications:
+            recorders[-1].take(publication)
+        return []
+    return [post for publication in publications for post in publication.posts]
 
 
 def _at_commit(publication: Publication, on_commit: bool | str) -> Receipt:
@@ -524,22 +624,25 @@ class CommitHook:
             publish_failed.send_robust(CommitHook, error=error)
 
 
-_publishers: dict[str, tuple[Any, Publisher]] = {}
+_publishers: dict[str, tuple[str, Any, Publisher]] = {}
 
 
 def _publisher() -> Publisher:
     """The publisher of the project's channel layer, made anew when the layer changes."""
-    layer = conf.layer()
     found = _publishers.get("publisher")
-    if found is None or found[0] is not layer:
-        publisher = publisher_for(
-            layer,
-            serving_loops,
-            timeout_seconds=conf.settings.redis_timeout,
-            max_connections=conf.settings.redis_pool_size,
-        )
-        found = _publishers["publisher"] = (layer, publisher)
-    return found[1]
+    if found is not None:
+        alias, layer, publisher = found
+        if get_channel_layer(alias) is layer:
+            return publisher
+    layer = conf.layer()
+    publisher = publisher_for(
+        layer,
+        serving_loops,
+        timeout_seconds=conf.settings.redis_timeout,
+        max_connections=conf.settings.redis_pool_size,
+    )
+    _publishers["publisher"] = (conf.settings.channel_layer, layer, publisher)
+    return publisher
 
 
 def _forget_publisher(*, setting: str, **kwargs: Any) -> None:

@@ -108,6 +108,13 @@ RULES: dict[str, Rule] = {
     "CLIENT_ID_FROM": _source(),
     "MAX_MESSAGE_SIZE": _size(64 * 1024, "bytes"),
     "MAX_OUTBOX_SIZE": _size(1024 * 1024, "bytes"),
+    "PREPARED_FRAMES": _flag(True),
+    "JOIN_FRAMES": _flag(True),
+    "COMPRESSION_LEVEL": Rule(
+        1,
+        "a whole number from 1 (fast) to 9 (small)",
+        lambda value: isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 9,
+    ),
     "CHANNEL_LAYER": Rule(
         "default",
         "the alias of an entry in CHANNEL_LAYERS",
@@ -194,6 +201,21 @@ class Settings:
     def max_outbox_size(self) -> int:
         """Bytes that may wait for one connection."""
         return int(self._get("MAX_OUTBOX_SIZE"))
+
+    @property
+    def prepared_frames(self) -> bool:
+        """Whether pushes are written as ready frames where the server takes them."""
+        return bool(self._get("PREPARED_FRAMES"))
+
+    @property
+    def join_frames(self) -> bool:
+        """Whether those of one turn of the event loop are written in one piece."""
+        return bool(self._get("JOIN_FRAMES"))
+
+    @property
+    def compression_level(self) -> int:
+        """zlib's, for pushes to connections that negotiated permessage-deflate."""
+        return int(self._get("COMPRESSION_LEVEL"))
 
     @property
     def channel_layer(self) -> str:

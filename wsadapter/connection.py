@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import time
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -14,10 +15,12 @@ from uuid import uuid4
 
 from wsadapter import servers
 from wsadapter.close_codes import CloseCode, check_code
-from wsadapter.event_loops import end_task
+from wsadapter.corking import NEVER, current_cork
+from wsadapter.event_loops import Resumed, end_task
 from wsadapter.servers import Send
 from wsadapter.signals import delivery_failed, message_dropped
 from wsadapter.store.operations import ClientInfo
+from wsadapter.wire.joined import MAX_JOINED_SIZE, Joined
 from wsadapter.wire.orders import Message, Push, send_event
 from wsadapter.wire.outbox import Outbox, Outcome, Overflow, Priority
 from wsadapter.wire.payload import Frame, encode
@@ -27,6 +30,8 @@ logger = logging.getLogger("wsadapter.connection")
 #: RFC 6455, section 5.5: a control frame carries 125 bytes, of which the code takes two.
 MAX_REASON_BYTES = 123
 
+#: `message_dropped` is sent no more often than this for one connection.
+DROPS_TOLD_SECONDS = 1.0
 
 #: How often a transport without back-pressure is asked whether it has room again.
 HELD_POLL_SECONDS = 0.05
@@ -77,8 +82,41 @@ class Connection:
         send: the ASGI server's send.
         max_outbox_size: bytes that may wait.
         overflow: what happens to a push beyond that.
+        prepares_frames: write pushes as ready frames where the server takes them.
+        joins_frames: and those of one turn of the event loop in one piece.
         on_closing: called once this side has begun to close, or sending has failed.
     """
+
+    # A process has thousands of them.
+    __slots__ = (
+        "_close_at_accept",
+        "_cork",
+        "_corked",
+        "_frames",
+        "_held_bytes",
+        "_max_held_bytes",
+        "_measure_at",
+        "_on_closing",
+        "_outbox",
+        "_send",
+        "_stepped",
+        "_telling",
+        "_untold_drops",
+        "_writer",
+        "chose_id",
+        "client_id",
+        "close_code",
+        "close_reason",
+        "connected_at",
+        "scope",
+        "serial",
+        "sessions",
+        "state",
+        "stats",
+        "subprotocol",
+        "user",
+        "user_id",
+    )
 
     def __init__(
         self,
@@ -87,6 +125,8 @@ class Connection:
         *,
         max_outbox_size: int,
         overflow: Overflow = Overflow.CLOSE,
+        prepares_frames: bool = True,
+        joins_frames: bool = True,
         on_closing: Callable[[], None],
     ) -> None:
         self.scope = scope
@@ -97,7 +137,7 @@ class Connection:
         self.user: Any = None
         self.user_id: str | None = None
         #: Digests by which the login session that it belongs to can be named.
-        self.sessions: frozenset[str] = frozenset()
+        self.sessions: Collection[str] = ()
         self.subprotocol: str | None = None
         self.serial = uuid4().hex[:16]
         self.connected_at = time.time()
@@ -109,8 +149,18 @@ class Connection:
         self._stepped = servers.can_be_stepped(self._send)
         self._held_bytes = servers.held_bytes(self._send)
         self._max_held_bytes = max_outbox_size
+        # In bytes sent: never, where ``send`` itself waits for the transport.
+        self._measure_at = math.inf if self._held_bytes is None else 0
+        self._frames = (
+            servers.frame_writer(scope, self._send, max_outbox_size) if prepares_frames else None
+        )
+        self._cork = current_cork() if joins_frames else NEVER
+        # What was pushed in this turn of the loop and leaves at its end, past the outbox.
+        self._corked: Joined | None = None
         self._writer: asyncio.Task[None] | None = None
         self._on_closing = on_closing
+        self._untold_drops = 0
+        self._telling: asyncio.TimerHandle | None = None
         # A kick may come between the joining of the groups and the handshake's end.
         self._close_at_accept: tuple[int, str] | None = None
 
@@ -134,8 +184,79 @@ class Connection:
 
     def deliver(self, push: Push) -> None:
         """Send a push to this client; never waits, and what is not for it is ignored."""
-        if push.concerns(self.client_id, self.user_id):
+        if push.selective and not push.concerns(self.client_id, self.user_id):
+            return
+        writer = self._frames
+        # The whole way of a ready frame is here: there is no hotter one.
+        if (
+            writer is not None
+            and self._corked is None
+            and self._writer is None
+            and self.state is State.OPEN
+            and not self._cork.holding
+        ):
+            try:
+                if writer.write_frames(push.to_bytes(writer.compression_level)):
+                    stats = self.stats
+                    stats.messages_out += 1
+                    stats.bytes_out += push.size
+                    return
+            except Exception as error:
+                self._failed(error)
+                return
+        self._deliver_otherwise(push)
+
+    def _deliver_otherwise(self, push: Push) -> None:
+        if self._corked is not None:
+            self._hold_back(push)
+        elif not self._takes_at_once():
             self._put(Outgoing(push.event, push.size), push.priority)
+        elif self._frames is None:
+            self._leave(push.event, push.size)
+        elif self._cork.holding:
+            self._hold_back(push)
+        else:
+            self._put(Outgoing(push.event, push.size), push.priority)
+
+    def _takes_at_once(self) -> bool:
+        """Whether nothing waits, so that what comes may pass by the outbox."""
+        return (
+            self._writer is None
+            and self.state is State.OPEN
+            and self._stepped
+            and (self._held_bytes is None or not self._holds_too_much())
+        )
+
+    def _hold_back(self, push: Push) -> None:
+        """Let a push leave with others at the end of this turn of the loop."""
+        if self._corked is not None and self._corked.size + push.size > MAX_JOINED_SIZE:
+            self.uncork()
+        if self._corked is None:
+            self._cork.hold()  # somebody has to let it go
+            self._cork.add(self)
+            self._corked = self._cork.nothing
+        self._corked = self._corked.then(push)
+
+    def uncork(self) -> None:
+        """Write what was pushed in this turn of the loop."""
+        corked, self._corked = self._corked, None
+        if corked is not None and not (self._takes_at_once() and self._write_joined(corked)):
+            for push in corked.pushes():
+                self._put(Outgoing(push.event, push.size), push.priority)
+
+    def _write_joined(self, joined: Joined) -> bool:
+        """Returns whether the transport took them."""
+        writer = self._frames
+        assert writer is not None
+        try:
+            if not writer.write_frames(joined.to_bytes(writer.compression_level)):
+                return False
+        except Exception as error:
+            self._failed(error)
+        else:
+            self.stats.messages_out += joined.count
+            self.stats.bytes_out += joined.size
+        return True
 
     def post(self, frame: Frame, priority: Priority = Priority.NORMAL) -> None:
         """Send a frame without waiting for the transport."""
@@ -182,7 +303,7 @@ class Connection:
         """Accept, then close: a refused handshake would show a browser no reason."""
         if self.state is State.CONNECTING:
             for outgoing in self._outbox.clear():
-                _release(outgoing)
+                _release(outgoing.taken)
             # A browser that offered some fails without one in the answer, and sees no code.
             offered = self.scope.get("subprotocols") or [None]
             await self.accept({"type": "websocket.accept", "subprotocol": offered[0]})
@@ -199,6 +320,7 @@ class Connection:
         """Send the close frame ahead of everything that waits, and nothing after it."""
         if self.state is State.CONNECTING:
             self._close_at_accept = int(code), reason
+        self.uncork()
         if self.state is not State.OPEN:
             return
         self.close_code, self.close_reason = int(code), reason
@@ -206,7 +328,7 @@ class Connection:
         if reason:
             event["reason"] = _at_most(reason, MAX_REASON_BYTES)
         for outgoing in self._outbox.clear():
-            _release(outgoing)
+            _release(outgoing.taken)
         self._outbox.put_control(Outgoing(event, 0), 0)
         self.state = State.CLOSING
         self._flush()
@@ -229,8 +351,12 @@ class Connection:
         if self.close_code is None:
             self.close_code, self.close_reason = code, reason
         self.state = State.CLOSED
+        self._corked = None
         for outgoing in self._outbox.clear():
-            _release(outgoing)
+            _release(outgoing.taken)
+        if self._telling is not None:
+            self._telling.cancel()
+            self._tell_drops()
 
     async def stop_writing(self, *, cut: bool) -> None:
         """End the writer task; with ``cut``, drop what the transport still holds."""
@@ -242,12 +368,13 @@ class Connection:
     # The one way out
 
     def _put(self, outgoing: Outgoing, priority: Priority) -> None:
+        self.uncork()
         if self.state not in (State.CONNECTING, State.OPEN):
-            _release(outgoing)
+            _release(outgoing.taken)
             return
         outcome = self._outbox.put(outgoing, outgoing.size, priority)
         if outcome is Outcome.FULL:
-            _release(outgoing)
+            _release(outgoing.taken)
             self._too_slow()
         elif self.state is State.OPEN:
             self._flush()
@@ -259,25 +386,42 @@ class Connection:
             self._writer = asyncio.get_running_loop().create_task(self._write(None))
             return
         while (outgoing := self._outbox.pop()) is not None:
-            sending = self._send(outgoing.event)
-            try:
-                waits_for = sending.send(None)  # type: ignore[attr-defined]
-            except StopIteration:
-                self._took(outgoing)
-            except Exception as error:
-                self._failed(outgoing, error)
-                return
-            else:
-                rest = _Resumed(sending, waits_for)
-                self._writer = asyncio.get_running_loop().create_task(self._write((outgoing, rest)))
+            if not self._leave(outgoing.event, outgoing.size, outgoing.taken):
                 return
 
+    def _leave(self, event: Message, size: int, taken: asyncio.Future[None] | None = None) -> bool:
+        """Step the server's ``send`` by hand. Returns whether it took the event at once."""
+        sending: Any = self._send(event)
+        try:
+            waits_for = sending.send(None)
+        except StopIteration:
+            self._took(size)
+            _release(taken)
+            return True
+        except Exception as error:
+            _release(taken)
+            self._failed(error)
+        else:
+            suspended = Outgoing(event, size, taken), Resumed(sending, waits_for)
+            self._writer = asyncio.get_running_loop().create_task(self._write(suspended))
+        return False
+
     def _holds_too_much(self) -> bool:
-        return self._held_bytes is not None and self._held_bytes() > self._max_held_bytes
+        """Whether a transport that takes everything holds more than may wait.
+
+        It is measured only once so much has been sent that it could.
+        """
+        if self.stats.bytes_out < self._measure_at:
+            return False
+        assert self._held_bytes is not None
+        room = self._max_held_bytes - self._held_bytes()
+        # A quarter of it: the frames of tiny messages are larger than what they carry.
+        self._measure_at = self.stats.bytes_out + room // 4
+        return room < 0
 
     async def _until_taken(self) -> None:
         """Stand in for the back-pressure that the server does not give."""
-        while self._holds_too_much():  # noqa: ASYNC110 - a Twisted transport tells nobody
+        while self._held_bytes is not None and self._held_bytes() > self._max_held_bytes:  # noqa: ASYNC110 - a Twisted transport tells nobody
             await asyncio.sleep(HELD_POLL_SECONDS)
 
     async def _write(self, suspended: tuple[Outgoing, Awaitable[None]] | None) -> None:
@@ -286,31 +430,32 @@ class Connection:
             if suspended is not None:
                 outgoing, rest = suspended
                 await rest
-                self._took(outgoing)
+                self._took(outgoing.size)
+                _release(outgoing.taken)
             await self._until_taken()
             while (outgoing := self._outbox.pop()) is not None:
                 await self._send(outgoing.event)
-                self._took(outgoing)
+                self._took(outgoing.size)
+                _release(outgoing.taken)
                 await self._until_taken()
         except asyncio.CancelledError:
             if outgoing is not None:
-                _release(outgoing)
+                _release(outgoing.taken)
             raise
         except Exception as error:
             if outgoing is not None:
-                self._failed(outgoing, error)
+                _release(outgoing.taken)
+            self._failed(error)
         finally:
             self._writer = None
 
-    def _took(self, outgoing: Outgoing) -> None:
+    def _took(self, size: int) -> None:
         self.stats.messages_out += 1
-        self.stats.bytes_out += outgoing.size
-        _release(outgoing)
+        self.stats.bytes_out += size
 
-    def _failed(self, outgoing: Outgoing, error: Exception) -> None:
+    def _failed(self, error: Exception) -> None:
         """A frame that the server refused is never tried again, and none after it."""
         self.stats.errors += 1
-        _release(outgoing)
         # The peer left; its end is on its way and will be logged.
         gone = isinstance(error, OSError) or servers.is_closing(self._send)
         logger.log(
@@ -330,37 +475,32 @@ class Connection:
         )
 
     def _dropped(self, outgoing: Outgoing) -> None:
-        _release(outgoing)
+        _release(outgoing.taken)
+        if not self.stats.dropped:
+            logger.warning(
+                "Client %s does not read fast enough; pushes to it are dropped.", self.client_id
+            )
         self.stats.dropped += 1
-        message_dropped.send_robust(Connection, client_id=self.client_id, count=1)
+        self._untold_drops += 1
+        if self._telling is None:
+            self._tell_drops()
+
+    def _tell_drops(self) -> None:
+        """At once for the first one, then once a second for as long as there are more."""
+        self._telling = None
+        if not self._untold_drops:
+            return
+        count, self._untold_drops = self._untold_drops, 0
+        if self.state is not State.CLOSED:
+            loop = asyncio.get_running_loop()
+            self._telling = loop.call_later(DROPS_TOLD_SECONDS, self._tell_drops)
+        message_dropped.send_robust(Connection, client_id=self.client_id, count=count)
 
 
-class _Resumed:
-    """Awaits the rest of a coroutine that was stepped by hand until it suspended."""
-
-    def __init__(self, coroutine: Any, waits_for: Any) -> None:
-        self._coroutine = coroutine
-        self._waits_for = waits_for
-
-    def __await__(self) -> Generator[Any, Any, None]:
-        waits_for = self._waits_for
-        while True:
-            try:
-                value = yield waits_for
-            except BaseException as error:
-                step, argument = self._coroutine.throw, error
-            else:
-                step, argument = self._coroutine.send, value
-            try:
-                waits_for = step(argument)
-            except StopIteration:
-                return
-
-
-def _release(outgoing: Outgoing) -> None:
+def _release(taken: asyncio.Future[None] | None) -> None:
     """Let the sender go on, whatever became of the frame."""
-    if outgoing.taken is not None and not outgoing.taken.done():
-        outgoing.taken.set_result(None)
+    if taken is not None and not taken.done():
+        taken.set_result(None)
 
 
 def _at_most(text: str, max_bytes: int) -> str:

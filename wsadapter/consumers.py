@@ -128,6 +128,8 @@ class AdapterConsumer(AsyncWebsocketConsumer):
             send,
             max_outbox_size=self.max_outbox_size or settings.max_outbox_size,
             overflow=self.overflow,
+            prepares_frames=settings.prepared_frames,
+            joins_frames=settings.join_frames,
             on_closing=self._closing,
         )
         self.base_send = self._send_event
@@ -272,8 +274,7 @@ class AdapterConsumer(AsyncWebsocketConsumer):
                 f"CHANNEL_LAYERS has no {self._layer_alias()!r}; the system checks say more."
             )
         self._membership = membership_of(self.channel_layer)
-        async with turns().turn(settings.redis_timeout):
-            await self._membership.open(_Mailbox(self))
+        await self._membership.open(_Mailbox(self))
         self.channel_name = self._membership.channel
         self.connection.chose_id = self._chosen_id is not None
         self.connection.client_id = self._chosen_id or (
@@ -565,7 +566,7 @@ class AdapterConsumer(AsyncWebsocketConsumer):
         if self._membership is not None:
             # After the handlers: one of them may still join a group.
             await self._guarded(self._membership.close(), "leaving the channel layer")
-        if self._connect_called:
+        if self._connect_called and self._overrides_disconnect():
             await self._guarded(self._call_disconnect(), "disconnect()")
         await self._report_end()
 
@@ -587,6 +588,14 @@ class AdapterConsumer(AsyncWebsocketConsumer):
         )
         worker.cancel()
         await asyncio.wait([worker], timeout=CLEANUP_SECONDS)
+
+    def _overrides_disconnect(self) -> bool:
+        """Whether there is user code to call, for which a thread closes old connections."""
+        own = type(self)
+        return (
+            own.disconnect is not AsyncWebsocketConsumer.disconnect
+            or own.websocket_disconnect is not AdapterConsumer.websocket_disconnect
+        )
 
     async def _call_disconnect(self) -> None:
         connection = self.connection
@@ -661,14 +670,14 @@ _OWN_NAMES = frozenset(dir(AdapterConsumer))
 class _Mailbox:
     """What a consumer is for the channel layer; apart from it, so that no name can clash."""
 
-    __slots__ = ("_connection", "_consumer")
+    __slots__ = ("_connection", "_consumer", "push")
+
+    push: Callable[[Push], None]
 
     def __init__(self, consumer: AdapterConsumer) -> None:
         self._consumer = consumer
         self._connection = consumer.connection
-
-    def push(self, push: Push) -> None:
-        self._connection.deliver(push)
+        self.push = self._connection.deliver
 
     def kick(self, kick: Kick) -> None:
         if kick.concerns(self._connection.serial, self._connection.sessions):

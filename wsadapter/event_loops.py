@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import Coroutine, Generator
+from typing import Any, Generic, TypeVar
 
 from wsadapter.errors import AsyncContextError
+
+T = TypeVar("T")
 
 CANCEL_AGAIN_SECONDS = 0.1
 
@@ -50,3 +53,64 @@ def forget_closed_loops(by_loop: dict[asyncio.AbstractEventLoop, Any]) -> None:
     for loop in list(by_loop):
         if loop.is_closed():
             by_loop.pop(loop, None)
+
+
+class Resumed(Generic[T]):
+    """Awaits the rest of a coroutine that was stepped by hand until it suspended.
+
+    Args:
+        coroutine: what was stepped.
+        waits_for: what it has yielded.
+    """
+
+    def __init__(self, coroutine: Coroutine[Any, Any, T], waits_for: Any) -> None:
+        self._coroutine = coroutine
+        self._waits_for = waits_for
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        waits_for = self._waits_for
+        while True:
+            try:
+                value = yield waits_for
+            except BaseException as error:
+                step: Any = self._coroutine.throw
+                argument: Any = error
+            else:
+                step, argument = self._coroutine.send, value
+            try:
+                waits_for = step(argument)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+
+
+class Begun(Generic[T]):
+    """A coroutine that has been run for as long as it did not wait; await it for its result.
+
+    Attributes:
+        done: whether it did not wait at all, so that the result is there.
+    """
+
+    def __init__(self, coroutine: Coroutine[Any, Any, T]) -> None:
+        self._coroutine = coroutine
+        self._waits_for: Any = None
+        self._error: Exception | None = None
+        self.done = True
+        try:
+            self._waits_for = coroutine.send(None)
+            self.done = False
+        except StopIteration as end:
+            self._result: T = end.value
+        except Exception as error:
+            self._error = error
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        if not self.done:
+            return (yield from Resumed(self._coroutine, self._waits_for).__await__())
+        if self._error is not None:
+            raise self._error
+        return self._result
+
+    def close(self) -> None:
+        """Give up what has not been awaited to its end."""
+        self._coroutine.close()

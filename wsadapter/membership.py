@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import redis
 
 from wsadapter import outages
+from wsadapter.conf import settings
 from wsadapter.errors import StoreUnavailable
 from wsadapter.event_loops import end_task
 from wsadapter.layers import InMemoryChannelLayer, RedisChannelLayer, client_ids
@@ -75,9 +76,8 @@ class DirectMembership:
         self._layer = layer
 
     async def open(self, member: Member) -> None:
-        self.channel = await self._layer.new_channel()
+        self.channel = await self._layer.open_channel(member)
         self.client_id = client_ids.of_channel(self.channel)
-        await self._layer.attach(self.channel, member)
 
     async def join(self, groups: Iterable[str]) -> None:
         await self._layer.join(list(groups), self.channel)
@@ -109,7 +109,8 @@ class PumpedMembership:
 
     async def open(self, member: Member) -> None:
         with layer_reachable(self._layer):
-            self.channel = await self._layer.new_channel()
+            async with turns().turn(settings.redis_timeout):
+                self.channel = await self._layer.new_channel()
         self._pump = asyncio.get_running_loop().create_task(self._run(member))
 
     async def join(self, groups: Iterable[str]) -> None:

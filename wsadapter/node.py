@@ -1,6 +1,7 @@
 """This process's lease: one task per event loop, from its first connection to its last.
 
-All connections of an event loop hang on one lease, renewed by one Redis command per beat. When
+All connections of an event loop hang on one lease, renewed by one Redis command per beat. Those
+that come together are counted in by one command, and those that leave together out by one. When
 the lease has lapsed (Redis lost its memory, the process was stopped for too long), the node
 takes a new one and puts its connections back.
 """
@@ -12,6 +13,7 @@ import itertools
 import logging
 import os
 import socket
+from collections.abc import Sequence
 from uuid import uuid4
 
 from wsadapter import outages
@@ -25,18 +27,19 @@ from wsadapter.store.operations import (
     RESTORE_SIZE,
     Beat,
     FindClient,
-    Join,
+    JoinAll,
     JoinOutcome,
     JoinResult,
     Lapse,
     LeaseState,
     Leave,
+    LeaveAll,
     LeaveOutcome,
     OpenLease,
     Reap,
     Restore,
 )
-from wsadapter.turns import turns
+from wsadapter.turns import Together, turns
 
 logger = logging.getLogger("wsadapter.node")
 
@@ -63,7 +66,11 @@ class Node:
         self.beat_seconds = beat_seconds
         self.lease = ""
         self.connections: dict[str, Connection] = {}
-        self._opening: asyncio.Task[None] | None = None
+        timeout_seconds = settings.redis_timeout
+        self._joining = Together(self._join_together, timeout_seconds=timeout_seconds)
+        self._leaving = Together(self._leave_together, timeout_seconds=timeout_seconds)
+        self._leaves_under_way = 0
+        #: Beats as long as there is a lease.
         self._beating: asyncio.Task[None] | None = None
         # Whether the record in Redis may differ from `connections`, after a failed call.
         self._doubtful = False
@@ -80,9 +87,7 @@ class Node:
         # From now on it is part of what a new lease restores.
         self.connections[connection.serial] = connection
         try:
-            async with turns().turn(settings.redis_timeout):
-                await self._ensure_lease()
-                result = await self._join(connection)
+            result = await self._join(connection)
         except BaseException:
             # It may have been written all the same: the next beat starts afresh.
             self._doubtful = True
@@ -97,27 +102,30 @@ class Node:
         if self.connections.pop(connection.serial, None) is None:
             return
         try:
-            if not self._doubtful:  # else the next beat counts everybody anew
+            # The next beat counts everybody anew, or the lease that ends takes all along.
+            if self.connections and not self._doubtful:
                 await self._leave(connection)
         finally:
-            if not self.connections:
-                await self.stop()
+            await self._stop_if_empty()
 
     async def _leave(self, connection: Connection) -> None:
+        self._leaves_under_way += 1
         try:
-            async with turns().turn(settings.redis_timeout):
-                outcome = await self.store.arun(
-                    Leave(self.lease, connection.client_id, connection.serial)
-                )
+            outcome = await self._leaving.ask(connection)
         except BaseException:
             self._doubtful = True
             raise
+        finally:
+            self._leaves_under_way -= 1
         if outcome is LeaveOutcome.LAPSED:
             self._doubtful = True
 
     async def _forget(self, connection: Connection) -> None:
         self.connections.pop(connection.serial, None)
-        if not self.connections:
+        await self._stop_if_empty()
+
+    async def _stop_if_empty(self) -> None:
+        if not self.connections and not self._leaves_under_way:
             await self.stop()
 
     async def stop(self) -> None:
@@ -125,9 +133,10 @@ class Node:
         loop = asyncio.get_running_loop()
         if _nodes.get(loop) is self:  # else a successor serves the loop already
             del _nodes[loop]
-        for task in (self._opening, self._beating):
-            if task is not None:
-                await end_task(task)
+        await self._joining.stop()
+        if self._beating is not None:
+            await end_task(self._beating)
+            self._beating = None
         lease, self.lease = self.lease, ""
         if lease:
             try:
@@ -137,34 +146,34 @@ class Node:
                 logger.info("The lease %s could not be given up and will expire.", lease)
 
     async def _join(self, connection: Connection) -> JoinResult:
-        lease = self.lease
-        result = await self._join_under(lease, connection)
+        lease, result = await self._joining.ask(connection)
         if result.outcome is JoinOutcome.LAPSED:
-            await self._replace_lease(lease)
-            result = await self._join_under(self.lease, connection)
+            async with turns().turn(settings.redis_timeout):
+                await self._replace_lease(lease)
+            _, result = await self._joining.ask(connection)
         return result
 
-    async def _join_under(self, lease: str, connection: Connection) -> JoinResult:
-        return await self.store.arun(Join(lease, connection.info(lease), connection.chose_id))
+    async def _join_together(
+        self, connections: Sequence[Connection]
+    ) -> list[tuple[str, JoinResult]]:
+        """The results, with the lease that they hang on.
 
-    async def _ensure_lease(self) -> None:
-        if self.lease:
-            return
-        if self._opening is None:
-            self._opening = asyncio.get_running_loop().create_task(self._open())
-            self._opening.add_done_callback(self._opened)
-        await asyncio.shield(self._opening)
+        The first ones open it. Where that fails, a next attempt takes another one: what may have
+        been written all the same is in no answer once its lease is over.
+        """
+        opening = self._beating is None
+        lease = _new_lease_id() if opening else self.lease
+        newcomers = tuple((each.info(lease), each.chose_id) for each in connections)
+        opens_for = self.lease_seconds if opening else None
+        results = await self.store.arun(JoinAll(lease, newcomers, opens_for))
+        if opening:
+            self.lease = lease
+            self._beating = asyncio.get_running_loop().create_task(self._beat())
+        return [(lease, result) for result in results]
 
-    async def _open(self) -> None:
-        lease = _new_lease_id()
-        await self.store.arun(OpenLease(lease, self.lease_seconds))
-        self.lease = lease
-        self._beating = asyncio.get_running_loop().create_task(self._beat())
-
-    def _opened(self, task: asyncio.Task[None]) -> None:
-        self._opening = None
-        if not task.cancelled():
-            task.exception()  # those who waited have it; nobody else needs to hear of it
+    async def _leave_together(self, connections: Sequence[Connection]) -> Sequence[LeaveOutcome]:
+        leavers = tuple((each.client_id, each.serial) for each in connections)
+        return await self.store.arun(LeaveAll(self.lease, leavers))
 
     async def _beat(self) -> None:
         for beat in itertools.count():

@@ -8,10 +8,12 @@ it is used (redis-py looks whether it is readable) and replaced.
 from __future__ import annotations
 
 import asyncio
+import inspect
+import os
 import threading
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from typing import Any, cast
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
+from typing import Any, TypeAlias, cast
 from urllib.parse import urlsplit
 
 import redis
@@ -33,6 +35,14 @@ else:
     _WITHOUT_MAINTENANCE_NOTICES = {
         "maint_notifications_config": MaintNotificationsConfig(enabled=False)
     }
+
+
+#: A command of Redis, its name first.
+Command: TypeAlias = tuple[str | bytes | int, ...]
+
+# Up to redis-py 5.2 a connection is asked for with the name of a command; later ones warn of it.
+_command_name = inspect.signature(redis.ConnectionPool.get_connection).parameters["command_name"]
+_FOR = ("PUBLISH",) if _command_name.default is inspect.Parameter.empty else ()
 
 
 class RedisPool:
@@ -60,6 +70,8 @@ class RedisPool:
         self.name = f"Redis at {self.address}"
         self._sync: redis.Redis | None = None
         self._lock = threading.Lock()
+        self._kept: list[Any] = []  # taken out of the pool; see `_keep`
+        self._reachable = _Reachable(self.name)
         self._async: dict[asyncio.AbstractEventLoop, redis.asyncio.Redis] = {}
 
     def sync_client(self) -> redis.Redis:
@@ -85,25 +97,67 @@ class RedisPool:
 
     async def _close_client(self, loop: asyncio.AbstractEventLoop) -> None:
         client = self._async.pop(loop, None)
-        if client is not None:
-            await client.aclose(close_connection_pool=True)
+        if client is None:
+            return
+        await client.aclose(close_connection_pool=True)
+        manager = getattr(client.connection_pool, "sentinel_manager", None)
+        for sentinel in manager.sentinels if manager is not None else ():
+            await sentinel.aclose(close_connection_pool=True)
 
-    @contextmanager
-    def reachable(self) -> Iterator[None]:
+    def reachable(self) -> AbstractContextManager[None]:
         """Turn what redis-py raises for a Redis that does not serve into `StoreUnavailable`."""
-        try:
-            yield
-        except redis.ResponseError as error:
-            if not _refuses_service(error):
+        return self._reachable
+
+    def exchange(self, commands: Sequence[Command]) -> list[Any]:
+        """Send commands together and read their replies: one round trip.
+
+        Returns:
+            The reply to each command; one that Redis refused has an exception in its place.
+
+        Raises:
+            StoreUnavailable: Redis did not answer in time. The commands may have been carried
+                out all the same; they are not sent again.
+        """
+        with self._reachable:
+            connection = self._take()
+            try:
+                connection.send_packed_command([b"".join(map(packed, commands))])
+                replies = [_reply(connection) for _ in commands]
+            except BaseException:
+                # A reply that is left unread would be taken for that of another command.
+                connection.disconnect()
+                self.sync_client().connection_pool.release(connection)
                 raise
-            raise StoreUnavailable(
-                f"{self.name} does not serve ({type(error).__name__}): {error}"
-            ) from error
-        except (redis.ConnectionError, redis.TimeoutError, OSError, TimeoutError) as error:
-            raise StoreUnavailable(
-                f"{self.name} cannot be reached ({_why(error)}). Check that it runs "
-                "and that the address is right."
-            ) from error
+            self._keep(connection)
+            return replies
+
+    def _take(self) -> Any:
+        """A connection of the pool: the one that is kept aside, if it is there and ready."""
+        try:
+            connection = self._kept.pop()
+        except IndexError:
+            return self.sync_client().connection_pool.get_connection(*_FOR)
+        if _is_ready(connection):
+            return connection
+        if connection.pid == os.getpid():  # else it is the parent's, and so is its place
+            connection.disconnect()
+            self.sync_client().connection_pool.release(connection)
+        return self._take()
+
+    def _keep(self, connection: Any) -> None:
+        """Keep one connection aside: the pool's own book-keeping takes as long as a PUBLISH."""
+        if self._kept or self.max_connections == 1:
+            self.sync_client().connection_pool.release(connection)
+        else:
+            self._kept.append(connection)
+
+    async def aexchange(self, commands: Sequence[Command]) -> list[Any]:
+        """The twin of `exchange`."""
+        with self._reachable:
+            async with self.async_client().pipeline(transaction=False) as pipeline:
+                for command in commands:
+                    pipeline.execute_command(*command)
+                return await pipeline.execute(raise_on_error=False)
 
     def _client(self, kind: Any, retry: Any) -> Any:
         """A client of redis-py's synchronous or asynchronous half, which mirror each other."""
@@ -126,10 +180,57 @@ class RedisPool:
 
     def _sentinel_client(self, kind: Any, options: dict[str, Any]) -> Any:
         master_name = options.pop("master_name")
-        sentinel = kind.Sentinel(
-            options.pop("sentinels"), sentinel_kwargs=options.pop("sentinel_kwargs", None)
-        )
+        # The Sentinels are asked within the same time, unless they have options of their own.
+        timeouts = {key: options[key] for key in ("socket_timeout", "socket_connect_timeout")}
+        asked_with = {**timeouts, **(options.pop("sentinel_kwargs", None) or {})}
+        sentinel = kind.Sentinel(options.pop("sentinels"), sentinel_kwargs=asked_with)
         return sentinel.master_for(master_name, max_connections=self.max_connections, **options)
+
+
+class _Reachable:
+    """See `RedisPool.reachable`; made once, as every call enters it."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        if isinstance(error, redis.ResponseError):
+            if _refuses_service(error):
+                raise StoreUnavailable(
+                    f"{self._name} does not serve ({type(error).__name__}): {error}"
+                ) from error
+        elif isinstance(error, redis.ConnectionError | redis.TimeoutError | OSError):
+            raise StoreUnavailable(
+                f"{self._name} cannot be reached ({_why(error)}). Check that it runs "
+                "and that the address is right."
+            ) from error
+
+
+def packed(command: Command) -> bytes:
+    """A command as Redis reads it."""
+    parts = [b"*%d\r\n" % len(command)]
+    for part in command:
+        data = part if isinstance(part, bytes) else str(part).encode()
+        parts.append(b"$%d\r\n%b\r\n" % (len(data), data))
+    return b"".join(parts)
+
+
+def _is_ready(connection: Any) -> bool:
+    """Whether a connection is this process's, open, and has no reply waiting."""
+    try:
+        return connection.pid == os.getpid() and not connection.can_read()
+    except (redis.ConnectionError, redis.TimeoutError, OSError):
+        return False
+
+
+def _reply(connection: Any) -> Any:
+    """The next reply, be it a refusal."""
+    try:
+        return connection.read_response()
+    except redis.ResponseError as refusal:
+        return refusal
 
 
 def _refuses_service(error: redis.ResponseError) -> bool:

@@ -11,11 +11,76 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import cache, partial
-from typing import Any
+from typing import Any, Protocol, cast
 
 from channels.sessions import InstanceSessionWrapper
 
 Send = Callable[[Any], Awaitable[None]]
+
+#: The ASGI extension of a server that takes ready frames: ``{"writer": FrameWriter}``.
+EXTENSION = "wsadapter.frames"
+
+
+class FrameWriter(Protocol):
+    """A server's connection that lets the application write whole frames to its transport."""
+
+    #: zlib's level for frames that go here compressed, or 0.
+    compression_level: int
+
+    def write_frames(self, frames: bytes) -> bool:
+        """Write them, between what goes through ``send``, never within.
+
+        Returns:
+            False, with nothing written, when the connection is not open or its transport full.
+        """
+
+
+def frame_writer(scope: Any, send: Send, max_held_bytes: int) -> FrameWriter | None:
+    """The writer that the server offers, unless a middleware stands between; daphne's is ours.
+
+    Args:
+        scope: the ASGI connection scope.
+        send: the ASGI server's send, or what a middleware has made of it.
+        max_held_bytes: what a transport without back-pressure may hold.
+    """
+    writer = (scope.get("extensions") or {}).get(EXTENSION, {}).get("writer")
+    if writer is not None and writer is getattr(send, "__self__", None):
+        return cast("FrameWriter", writer)
+    protocol = _daphne_protocol(send)
+    return None if protocol is None else DaphneWriter(protocol, max_held_bytes)
+
+
+class DaphneWriter:
+    """Writes whole frames past Autobahn, as its own `sendPreparedMessage` does.
+
+    They go to the socket at once while it takes them: Twisted's buffer would cost two calls of
+    epoll_ctl for each.
+    """
+
+    compression_level = 0
+
+    def __init__(self, protocol: Any, max_held_bytes: int) -> None:
+        self._protocol = protocol
+        self._max_held_bytes = max_held_bytes
+        self._to_socket = _is_socket(protocol.transport)
+
+    def write_frames(self, frames: bytes) -> bool:
+        protocol = self._protocol
+        transport = protocol.transport
+        held = _buffered_bytes(transport)
+        if protocol.state != protocol.STATE_OPEN or protocol.send_queue:
+            return False
+        if held > self._max_held_bytes:
+            return False
+        if not held and transport.connected and self._to_socket:
+            written = transport.writeSomeData(frames)
+            if written == len(frames):
+                return True
+            if isinstance(written, int):  # else the connection is lost, which Twisted will see
+                frames = frames[written:]
+        transport.write(frames)
+        return True
+
 
 _UVICORN = ("uvicorn.protocols.websockets.websockets_sansio_impl", "WebSocketsSansIOProtocol")
 _DAPHNE = ("daphne.server", "Server.handle_reply")
@@ -59,12 +124,21 @@ def held_bytes(send: Send) -> Callable[[], int] | None:
     if protocol is None:
         return None
 
-    def measure() -> int:
-        transport = protocol.transport
-        written = len(getattr(transport, "dataBuffer", b"")) - getattr(transport, "offset", 0)
-        return written + int(getattr(transport, "_tempDataLen", 0))
+    return lambda: _buffered_bytes(protocol.transport)
 
-    return measure
+
+def _is_socket(transport: Any) -> bool:
+    """Whether nothing stands between a Twisted transport and the wire, as TLS does.
+
+    Asked of the class: a TLS transport answers for the one below it, which writes in the clear.
+    """
+    return hasattr(type(transport), "writeSomeData") and not getattr(transport, "TLS", True)
+
+
+def _buffered_bytes(transport: Any) -> int:
+    """What a Twisted transport has taken and not written yet."""
+    joined = len(getattr(transport, "dataBuffer", b"")) - getattr(transport, "offset", 0)
+    return joined + int(getattr(transport, "_tempDataLen", 0))
 
 
 def before_daphne_stops(action: Callable[[], Coroutine[Any, Any, None]]) -> None:

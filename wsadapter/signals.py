@@ -19,7 +19,8 @@ client_disconnected = Signal()
 #: connection is removed and the frame is never tried again.
 delivery_failed = Signal()
 
-#: Sent with ``client_id: str`` and ``count: int`` when a full outbox dropped pushes.
+#: Sent with ``client_id: str`` and ``count: int`` when a full outbox dropped pushes: at once for
+#: the first, then at most once a second and connection, with the number since the last time.
 message_dropped = Signal()
 
 #: Sent with ``error: Exception`` when a send that waited for a commit could not be published.

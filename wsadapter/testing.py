@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from wsadapter import broadcasting
+from wsadapter import broadcasting, bulks
 from wsadapter.broadcasting import CommitHook, Publication, Receipt
 from wsadapter.groups import user_id
 from wsadapter.wire.orders import Kick, Push
@@ -127,13 +127,15 @@ def capture_sent() -> Iterator[SentList]:
 
     Sends with ``on_commit`` count when their transaction commits, and at the end of the block
     when it is still open, as it is inside a ``TestCase``. What was rolled back does not count.
+    What is sent inside of a `bulk` counts at its end; one around this block has no part in it.
     Arguments are checked and data is encoded as always.
     """
     sent = SentList()
     recorder = _Recorder(sent)
     broadcasting.recorders.append(recorder)
     try:
-        yield sent
+        with bulks.left():
+            yield sent
         recorder.take_held()
     finally:
         broadcasting.recorders.remove(recorder)

@@ -16,7 +16,7 @@ from wsadapter import ClientInfo, adisconnect_user, aonline_count, conf
 from wsadapter.consumers import AdapterConsumer
 from wsadapter.signals import client_connected, client_disconnected
 from wsadapter.store import MemoryStore
-from wsadapter.store.operations import Join
+from wsadapter.store.operations import JoinAll
 
 Connect = Callable[..., Browser]
 End = Callable[[Browser], Awaitable[None]]
@@ -233,7 +233,7 @@ class HeldUp(MemoryStore):
         self.asked, self.go_on = asyncio.Event(), asyncio.Event()
 
     async def arun(self, op: Any) -> Any:
-        if isinstance(op, Join) and op.client.user_id is None:
+        if isinstance(op, JoinAll) and op.newcomers[0][0].user_id is None:
             self.asked.set()
             await self.go_on.wait()
         return await super().arun(op)

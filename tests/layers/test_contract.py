@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
+import random
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -115,7 +117,45 @@ async def test_sending_to_a_consumer_that_is_gone_is_harmless(layer: OurLayer) -
     assert not fanout_of(layer).members
 
 
+async def test_a_general_channel_carries_whatever_its_readers_understand(layer: OurLayer) -> None:
+    reader = asyncio.ensure_future(receive(layer, "thumbnails"))
+    await until_read(layer, "thumbnails")
+    await layer.send("thumbnails", "make one")
+    assert await reader == "make one"
+
+
+async def test_channel_names_do_not_depend_on_the_seed_of_random(layer: OurLayer) -> None:
+    names = set()
+    for _ in range(3):
+        random.seed(1)
+        names.add(await layer.new_channel())
+    assert len(names) == 3
+
+
+async def test_who_waits_in_vain_can_give_up(layer: OurLayer) -> None:
+    channel = await layer.new_channel()
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(layer.receive(channel), timeout=0.01)
+
+
+def test_its_methods_are_seen_to_be_coroutine_functions(layer: OurLayer) -> None:
+    for name in ("send", "receive", "new_channel", "group_add", "group_discard", "group_send"):
+        assert inspect.iscoroutinefunction(getattr(layer, name))
+
+
 # Groups
+
+
+async def test_members_may_have_prefixes_of_their_own(layer: OurLayer) -> None:
+    same = [await layer.new_channel(prefix="http.response.") for _ in range(3)]
+    other = await layer.new_channel(prefix="websocket.send.")
+    for channel in (*same, other):
+        await layer.group_add("news", channel)
+    await layer.group_discard("news", same[1])
+    await layer.group_send("news", EVENT)
+    for channel in (same[0], same[2], other):
+        assert await receive(layer, channel) == EVENT
+    assert await nothing_arrives(layer, same[1])
 
 
 async def test_a_group_send_reaches_every_member_once(layer: OurLayer) -> None:

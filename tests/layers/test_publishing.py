@@ -27,6 +27,8 @@ from wsadapter.layers.publishing import (
     Publisher,
     RedisPublisher,
     StockMemoryPublisher,
+    apublish_all,
+    publish_all,
     publisher_for,
 )
 from wsadapter.wire.orders import Push
@@ -119,6 +121,38 @@ def test_a_layer_without_its_server_is_an_error_in_time(layer: type) -> None:
     with pytest.raises(StoreUnavailable, match=layer.__name__):
         asyncio.run(made.apublish(POSTS))
     assert time.monotonic() - began < 2
+
+
+class Counting:
+    """Knows how many messages it was given in each call of the publisher, which is a task."""
+
+    def __init__(self) -> None:
+        self.calls: dict[asyncio.Task[Any], int] = {}
+
+    async def group_send(self, group: str, message: Any) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self.calls[task] = self.calls.get(task, 0) + 1
+
+
+def test_very_many_have_a_timeout_for_each_part_of_them() -> None:
+    layer = Counting()
+    made = publisher(layer)
+    assert publish_all(made, POSTS * 1_200).processes is None
+    assert list(layer.calls.values()) == [500, 500, 200]
+    asyncio.run(apublish_all(made, POSTS * 1_200))
+    assert sum(layer.calls.values()) == 2_400
+
+
+@pytest.mark.parametrize("layer", [Stuck, Broken])
+def test_of_very_many_the_error_says_how_many_had_been_handed_over(layer: type) -> None:
+    made = publisher(layer(), timeout_seconds=0.2)
+    with pytest.raises(StoreUnavailable, match="0 of 3 messages") as told:
+        publish_all(made, POSTS * 3)
+    cause = told.value.__cause__
+    assert isinstance(cause, OSError) and not isinstance(cause, StoreUnavailable)
+    with pytest.raises(StoreUnavailable, match="0 of 3 messages"):
+        asyncio.run(apublish_all(made, POSTS * 3))
 
 
 def test_a_bug_of_a_layer_is_the_callers_to_see() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
@@ -12,17 +13,28 @@ from typing import Any
 import msgpack
 import pytest
 import redis
+from asgiref.sync import async_to_sync
+from channels.generic.websocket import AsyncWebsocketConsumer
 from channels_redis.pubsub import RedisPubSubChannelLayer
 
 from tests.consumers.browser import Browser
-from tests.layers.conftest import die, nothing_arrives, nothing_is_left, receive
+from tests.layers.conftest import (
+    PATIENCE_SECONDS,
+    die,
+    nothing_arrives,
+    nothing_is_left,
+    receive,
+)
 from tests.processes import free_port
 from tests.redis_server import RedisServer
 from tests.waiting import aeventually
+from wsadapter.close_codes import CloseCode
 from wsadapter.consumers import AdapterConsumer
 from wsadapter.errors import StoreUnavailable
 from wsadapter.layers import RedisChannelLayer, client_ids
 from wsadapter.layers import redis as module
+from wsadapter.layers.fanout import QueueMember
+from wsadapter.wire.orders import Push
 
 MakeLayer = Callable[..., RedisChannelLayer]
 
@@ -68,6 +80,15 @@ def language(request: pytest.FixtureRequest, first_redis_url: str, prefix: str) 
     if request.param == "two hosts":
         hosts.append(request.getfixturevalue("second_redis_url"))
     return {"hosts": hosts, "prefix": prefix, **LANGUAGES[request.param]}
+
+
+async def test_a_message_has_the_bytes_that_channels_redis_gives_it(
+    a_layer: MakeLayer, language: dict[str, Any], stock: RedisPubSubChannelLayer
+) -> None:
+    ours, message = a_layer(**language), {"a": True, "b": None, "c": {"d": []}, "e": "ä"}
+    assert ours.deserialize(stock.serialize(message)) == message
+    if "symmetric_encryption_keys" not in language:  # which make them different each time
+        assert ours.serialize(message) == stock.serialize(message)
 
 
 @pytest.fixture
@@ -177,6 +198,66 @@ async def test_a_message_that_was_captured_does_not_replay_later(
     assert await nothing_arrives(layer, channel)
 
 
+async def test_a_message_is_good_for_a_minute_and_a_refusal_names_the_clocks(
+    a_layer: MakeLayer,
+    look_into: redis.Redis,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    layer = a_layer(symmetric_encryption_keys=["ours"])
+    channel = await layer.new_channel()
+
+    def publish_as_of(seconds_ago: int) -> None:
+        with monkeypatch.context() as then:
+            long_ago = time.time() - seconds_ago
+            then.setattr("cryptography.fernet.time.time", lambda: long_ago)
+            payload = layer.serialize({"type": "sent", "ago": seconds_ago})
+        look_into.publish(channel, payload)
+
+    publish_as_of(55)
+    assert (await receive(layer, channel))["ago"] == 55
+    publish_as_of(62)
+    assert await nothing_arrives(layer, channel)
+    (line,) = warnings_in(caplog)
+    assert "clocks" in line and "symmetric_encryption_keys" in line
+
+
+async def test_a_huge_message_disconnects_nobody(a_layer: MakeLayer, prefix: str) -> None:
+    layer = a_layer()
+    channel = await layer.new_channel()
+    await layer.group_add("news", channel)
+    with layer.pools[0].sync_client() as client:
+        client.publish(f"{prefix}__group__news", b"\xc1" * 8_000_000)
+    huge = {"type": "order.paid", "text": "x" * 8_000_000}
+    await layer.group_send("news", huge)
+    assert await receive(layer, channel) == huge
+    assert layer.local().undecodable == 1
+    assert layer.local().reconnects == 0
+
+
+async def test_a_message_is_decoded_once_for_all_who_get_the_same_frame(
+    a_layer: MakeLayer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Holder(QueueMember):
+        def push(self, push: Push) -> None:
+            pushes.append(push)
+
+    pushes: list[Push] = []
+    layer = a_layer()
+    for number in range(100):
+        channel = await layer.open_channel(Holder(str(number), 100))
+        await layer.join(["news"], channel)
+    decoded: list[bytes] = []
+    deserialize = layer.deserialize
+    monkeypatch.setattr(
+        layer, "deserialize", lambda payload: decoded.append(payload) or deserialize(payload)
+    )
+    await layer.group_send("news", Push("hello").to_message(carries_bytes=True))
+    await aeventually(lambda: len(pushes) == 100)
+    assert len(decoded) == len({id(push) for push in pushes}) == 1
+    assert pushes[0].frame == "hello"
+
+
 async def test_names_that_a_pattern_would_misread_are_taken_literally(
     a_layer: MakeLayer,
 ) -> None:
@@ -199,6 +280,20 @@ async def test_a_channel_after_the_first_and_a_group_that_is_there_cost_no_comma
     for channel in [await layer.new_channel() for _ in range(100)]:
         await layer.group_add("news", channel)
     assert [calls(look_into, command) for command in ("psubscribe", "subscribe")] == before
+
+
+async def test_a_consumers_channel_and_groups_are_subscribed_in_one_go(
+    a_layer: MakeLayer, look_into: redis.Redis, prefix: str
+) -> None:
+    layer = a_layer()
+    before = [calls(look_into, command) for command in ("psubscribe", "subscribe")]
+    channel = await layer.open_channel(QueueMember("mine", 10))
+    await layer.join(["news", "of.anna"], channel)
+    after = [calls(look_into, command) for command in ("psubscribe", "subscribe")]
+    assert after == [count + 1 for count in before]
+    for name in (channel, f"{prefix}__group__news", f"{prefix}__group__of.anna"):
+        assert look_into.publish(name, layer.serialize(EVENT)) == 1
+    assert await receive(layer, channel) == await receive(layer, channel) == EVENT
 
 
 async def test_a_process_gets_a_message_once_whatever_its_members(
@@ -277,11 +372,93 @@ async def test_a_killed_subscription_comes_back_for_all_and_they_hear_of_the_gap
         look_into.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
         for browser in browsers:
             assert await browser.receive() == {"type": "ws:gap"}
+        assert layer.local().reconnects == 1
         await layer.group_send("news", EVENT)
         assert await receive(layer, plain) == EVENT
         for browser in browsers:
             assert await browser.receive_nothing(0.01)
             await browser.leave()
+
+
+# Those who die
+
+
+class Plain(AsyncWebsocketConsumer):
+    groups = ["news"]
+
+    async def receive(self, text_data: Any = None, bytes_data: Any = None) -> None:
+        raise LookupError("a bug")
+
+
+class Adapted(AdapterConsumer):
+    async def connect(self) -> None:
+        await self.accept()
+        await self.join("news")
+        await self.join(f"of.{self.connection.client_id}")
+        raise LookupError("a bug")
+
+
+async def test_a_thousand_plain_consumers_that_raise_leave_nothing_subscribed(
+    a_layer: MakeLayer, look_into: redis.Redis, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = a_layer()
+    monkeypatch.setattr("channels.consumer.get_channel_layer", lambda alias: layer)
+    browsers = [Browser(Plain) for _ in range(1000)]
+    await asyncio.gather(*(browser.connect(PATIENCE_SECONDS) for browser in browsers))
+    assert look_into.pubsub_channels(f"{prefix}*") == [f"{prefix}__group__news".encode()]
+    assert look_into.pubsub_numpat() == 1
+    for browser in browsers:
+        await browser.frame("anything")
+    deaths = await asyncio.gather(*(browser.future for browser in browsers), return_exceptions=True)
+    assert {type(death) for death in deaths} == {LookupError}
+    await nothing_is_left(layer, prefix)
+
+
+@pytest.mark.usefixtures("_quiet_log")
+async def test_a_thousand_adapter_consumers_that_raise_leave_nothing_subscribed(
+    a_layer: MakeLayer,
+    look_into: redis.Redis,
+    prefix: str,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: Any,
+    redis_server: RedisServer,
+) -> None:
+    layer = a_layer()
+    settings.WSADAPTER = {"REDIS_URL": redis_server.url, "KEY_PREFIX": f"{{{prefix}}}"}
+    monkeypatch.setattr("wsadapter.consumers.get_channel_layer", lambda alias: layer)
+    browsers = [Browser(Adapted) for _ in range(1000)]
+    for browser in browsers:
+        await browser.send_input({"type": "websocket.connect"})
+    closed = await asyncio.gather(*(browser.closed() for browser in browsers))
+    assert {end.code for end in closed} == {CloseCode.SERVER_ERROR}
+    await nothing_is_left(layer, prefix)
+    assert not look_into.keys(f"*{prefix}*"), "somebody is still counted"
+
+
+@pytest.fixture
+def _quiet_log() -> Iterator[None]:
+    """A thousand tracebacks tell no more than one."""
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+async def test_who_comes_and_goes_around_an_outage_is_in_the_right_groups(
+    a_layer: MakeLayer, look_into: redis.Redis
+) -> None:
+    layer = a_layer()
+    one, two, three = [await layer.new_channel() for _ in range(3)]
+    for channel in (one, two):
+        await layer.group_add("news", channel)
+    look_into.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+    await layer.group_add("news", three)
+    await layer.group_discard("news", two)
+    await aeventually(lambda: layer.local().reconnects == 1)
+    await layer.group_add("news", three)  # returns when Redis has all of them again
+    await layer.group_send("news", EVENT)
+    for channel in (one, three):
+        assert await receive(layer, channel) == EVENT
+    assert await nothing_arrives(layer, two)
 
 
 # The end of an event loop
@@ -309,7 +486,19 @@ def test_an_event_loop_may_end_without_a_word(
     layer = redis_layer()
     for _ in range(3):
         asyncio.run(use(layer))
+        assert not layer._locals
     asyncio.run(one_loop_at_most(layer))
+
+
+def test_what_is_sent_while_an_event_loop_rests_is_there_when_it_goes_on(
+    redis_layer: MakeLayer, quiet_interpreter: None
+) -> None:
+    layer = redis_layer()
+    with asyncio.Runner() as runner:
+        channel = runner.run(layer.new_channel())
+        for number in range(3):
+            async_to_sync(layer.send)(channel, {"type": "n", "number": number})
+        assert [runner.run(receive(layer, channel))["number"] for _ in range(3)] == [0, 1, 2]
 
 
 async def one_loop_at_most(layer: RedisChannelLayer) -> None:

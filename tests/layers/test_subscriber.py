@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -92,6 +93,34 @@ async def test_the_names_of_one_turn_leave_in_one_command(
     assert calls(look_into, "subscribe") - before == 1
 
 
+async def test_names_and_patterns_of_one_turn_leave_in_one_write(
+    listen: Listen, look_into: redis.Redis
+) -> None:
+    def reads() -> int:
+        return int(look_into.info("stats")["total_reads_processed"])
+
+    subscriber = listen().subscriber
+    await subscriber.subscribe("the connection is there")
+    of_looking = -reads() + reads()
+    before = reads()
+    await subscriber.until_confirmed(subscriber.ask(["one", "two"], ["to.me.*"]))
+    assert reads() - before - of_looking == 1
+
+
+async def test_who_gives_up_waiting_takes_nobody_along(
+    listen: Listen, look_into: redis.Redis
+) -> None:
+    subscriber = listen().subscriber
+    await subscriber.subscribe("the connection is there")
+    look_into.client_pause(100)
+    giving_up, waiting = (asyncio.create_task(subscriber.subscribe("news")) for _ in range(2))
+    await turns_of_the_loop(3)
+    giving_up.cancel()
+    await waiting
+    assert giving_up.cancelled()
+    assert look_into.publish("news", b"one") == 1
+
+
 async def test_what_is_subscribed_already_costs_no_round_trip(
     listen: Listen, look_into: redis.Redis
 ) -> None:
@@ -166,6 +195,7 @@ async def test_a_killed_connection_is_resubscribed_in_one_command_and_told_as_a_
     listener = listen()
     names = [f"room.{n}" for n in range(50)]
     await listener.subscriber.subscribe(*names)
+    assert listener.subscriber.reconnects == 0
     await listener.subscriber.subscribe_pattern("to.me.*")
     subscribes, psubscribes = calls(look_into, "subscribe"), calls(look_into, "psubscribe")
     assert kill_subscribers(look_into) == 1
@@ -174,7 +204,7 @@ async def test_a_killed_connection_is_resubscribed_in_one_command_and_told_as_a_
     assert dict(look_into.pubsub_numsub(*names)) == {name.encode(): 1 for name in names}
     assert look_into.publish("to.me.1", b"after") == 1
     assert await listener.hears() == ("to.me.1", b"after")
-    assert listener.gaps == 1
+    assert listener.gaps == listener.subscriber.reconnects == 1
     assert calls(look_into, "subscribe") - subscribes == 1
     assert calls(look_into, "psubscribe") - psubscribes == 1
 
@@ -266,6 +296,34 @@ async def test_silence_of_those_who_publish_is_no_outage(
     pings = calls(look_into, "ping")
     await aeventually(lambda: calls(look_into, "ping") >= pings + 5)
     assert listener.gaps == 0
+
+
+async def test_all_that_has_been_read_is_handled_before_the_loop_turns(
+    listen: Listen, look_into: redis.Redis
+) -> None:
+    """No task, no thread and no other callback comes between two messages."""
+    order: list[str] = []
+    threads, tasks = set(), set()
+
+    def heard(name: str, payload: bytes) -> None:
+        if not order:
+            asyncio.get_running_loop().call_soon(order.append, "another callback")
+        order.append(payload.decode())
+        threads.add(threading.get_ident())
+        tasks.add(asyncio.current_task())
+
+    listener = listen()
+    listener.subscriber._on_message = heard
+    await listener.subscriber.subscribe("news")
+    running = asyncio.all_tasks()
+    with look_into.pipeline(transaction=False) as pipeline:
+        for number in range(100):
+            pipeline.publish("news", str(number))
+        pipeline.execute()  # and the loop is blocked until all are published
+    await aeventually(lambda: "another callback" in order)
+    assert order == [*map(str, range(100)), "another callback"]
+    assert threads == {threading.get_ident()}
+    assert len(tasks) == 1 and tasks < running
 
 
 async def test_a_name_that_is_no_text_harms_nobody(listen: Listen, look_into: redis.Redis) -> None:

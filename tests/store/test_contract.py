@@ -13,11 +13,13 @@ from wsadapter.store.operations import (
     FindClient,
     IsOnline,
     Join,
+    JoinAll,
     JoinOutcome,
     JoinResult,
     Lapse,
     LeaseState,
     Leave,
+    LeaveAll,
     LeaveOutcome,
     OnlineClients,
     OnlineCount,
@@ -298,6 +300,71 @@ class TestLeave:
         assert store(OnlineCount()) == 1
         assert store(Leave(A, "c1", "first")) is LeaveOutcome.LEFT
         assert store(Leave(A, "c1", "first")) is LeaveOutcome.GONE
+
+
+class TestTogether:
+    def test_many_join_as_if_one_after_another(self, store: Subject) -> None:
+        open_leases(store, A, B)
+        old = a_client("chosen", "anna", serial="old", lease=A)
+        store(Join(A, old, claim=True))
+        results = store(
+            JoinAll(
+                B,
+                (
+                    (a_client("new", "boris"), False),
+                    (a_client("chosen", "boris", serial="x"), True),
+                    (a_client("chosen", "anna", serial="new"), True),
+                    (a_client("chosen", "anna", serial="new"), True),
+                    (a_client("anonymous", None), False),
+                ),
+            )
+        )
+        assert results == (JOINED, TAKEN, JoinResult(JoinOutcome.REPLACED, old), JOINED, JOINED)
+        assert store(OnlineCount()) == 3
+        assert store(UserConnections("anna")) == store(UserConnections("boris")) == 1
+        assert {client.lease for client in all_clients(store)} == {B}
+
+    def test_two_of_a_batch_can_want_the_same_id(self, store: Subject) -> None:
+        open_leases(store, A)
+        first = a_client("chosen", "anna", serial="first", lease=A)
+        second = a_client("chosen", "anna", serial="second", lease=A)
+        other = a_client("chosen", "boris", serial="third", lease=A)
+        results = store(JoinAll(A, ((first, True), (second, True), (other, True))))
+        assert results == (JOINED, JoinResult(JoinOutcome.REPLACED, first), TAKEN)
+        assert all_clients(store) == [second]
+        assert store(OnlineCount()) == store(UserConnections("anna")) == 1
+
+    def test_the_first_ones_open_the_lease(self, store: Subject) -> None:
+        newcomers = ((a_client("c1"), False), (a_client("c2"), False))
+        assert store(JoinAll(A, newcomers, opens_for=LEASE_SECONDS)) == (JOINED, JOINED)
+        assert store(OnlineCount()) == 2
+        store.pass_time(LEASE_SECONDS + 1)
+        assert store(OnlineCount()) == 0
+
+    def test_a_lease_that_is_opened_inherits_nothing(self, store: Subject) -> None:
+        open_leases(store, A)
+        join(store, A, "anna", "boris")
+        let_die(store)
+        assert store(JoinAll(A, ((a_client("c1", "clara"), False),), LEASE_SECONDS)) == (JOINED,)
+        assert all_users(store) == ["clara"]
+
+    def test_without_a_lease_nobody_joins_or_leaves(self, store: Subject) -> None:
+        newcomers = ((a_client("c1"), False), (a_client("c2"), True))
+        lapsed = JoinResult(JoinOutcome.LAPSED)
+        assert store(JoinAll(A, newcomers)) == (lapsed, lapsed)
+        gone = (LeaveOutcome.LAPSED, LeaveOutcome.LAPSED)
+        assert store(LeaveAll(A, (("c1", "first"), ("c2", "first")))) == gone
+        assert store(OnlineCount()) == 0
+
+    def test_many_leave_as_if_one_after_another(self, store: Subject) -> None:
+        open_leases(store, A)
+        for number, user in enumerate(["anna", "anna", None, "boris"]):
+            store(Join(A, a_client(f"c{number}", user), claim=False))
+        leavers = (("c0", "first"), ("c0", "first"), ("c1", "another"), ("c2", "first"), ("x", ""))
+        left, gone = LeaveOutcome.LEFT, LeaveOutcome.GONE
+        assert store(LeaveAll(A, leavers)) == (left, gone, gone, left, gone)
+        assert [client.client_id for client in all_clients(store)] == ["c1", "c3"]
+        assert store(UserConnections("anna")) == 1
 
 
 class TestRestore:

@@ -28,8 +28,10 @@ from wsadapter.store.operations import (
     ClientOnline,
     FindClient,
     Join,
+    JoinAll,
     Lapse,
     Leave,
+    LeaveAll,
     OnlineCount,
     OnlineUserCount,
     OpenLease,
@@ -51,6 +53,7 @@ CLIENTS = st.builds(
     USERS,
     SERIALS,
 )
+NEWCOMERS = st.lists(st.tuples(CLIENTS, st.booleans()), min_size=1, max_size=6)
 
 
 @pytest.fixture
@@ -100,6 +103,14 @@ def test_both_stores_agree(pairs: Iterator[tuple[Subject, Subject]]) -> None:
         @rule(lease=LEASES, client=CLIENTS)
         def leave(self, lease: str, client: Any) -> None:
             self.ask(Leave(lease, client.client_id, client.serial))
+
+        @rule(lease=LEASES, newcomers=NEWCOMERS, opens_for=st.none() | LEASE_SECONDS)
+        def join_all(self, lease: str, newcomers: list[Any], opens_for: float | None) -> None:
+            self.ask(JoinAll(lease, tuple(newcomers), opens_for))
+
+        @rule(lease=LEASES, clients=st.lists(CLIENTS, min_size=1, max_size=6))
+        def leave_all(self, lease: str, clients: list[Any]) -> None:
+            self.ask(LeaveAll(lease, tuple((each.client_id, each.serial) for each in clients)))
 
         @rule(lease=LEASES, clients=st.lists(CLIENTS, max_size=6))
         def restore(self, lease: str, clients: list[Any]) -> None:

@@ -6,7 +6,14 @@ import pytest
 
 from tests.store.subjects import a_client
 from wsadapter.store import MemoryStore, operations
-from wsadapter.store.operations import OnlineClients, OnlineUsers, Operation, Restore
+from wsadapter.store.operations import (
+    JoinAll,
+    LeaveAll,
+    OnlineClients,
+    OnlineUsers,
+    Operation,
+    Restore,
+)
 from wsadapter.store.redis import decide
 
 
@@ -25,6 +32,14 @@ def test_a_page_is_bounded(kind: type[OnlineUsers | OnlineClients], limit: int) 
 def test_a_restore_is_bounded() -> None:
     with pytest.raises(ValueError, match="at most 500 clients at a time, not 501"):
         Restore("a:1:x", (a_client(),) * 501)
+
+
+@pytest.mark.parametrize("size", [0, 65])
+def test_a_batch_is_bounded(size: int) -> None:
+    with pytest.raises(ValueError, match=f"1 to 64 connections, not {size}"):
+        JoinAll("a:1:x", ((a_client(), False),) * size)
+    with pytest.raises(ValueError, match=f"1 to 64 connections, not {size}"):
+        LeaveAll("a:1:x", (("c1", "first"),) * size)
 
 
 def test_every_public_name_is_listed() -> None:

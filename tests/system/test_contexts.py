@@ -16,7 +16,7 @@ from django.test import override_settings
 from tests.deployment import Deployment, DjangoServer, Login, ServerKind
 from tests.redis_server import RedisServer
 from tests.system.client import Client, connected
-from wsadapter import send_to_user
+from wsadapter import bulk, send_to_user
 from wsadapter.conf import RULES
 
 TIMES = 1_000
@@ -111,6 +111,16 @@ def test_a_thread(deployment: Deployment, redis_server: RedisServer) -> None:
     server = deployment.server("uvicorn")
     with browser_of_anna(server) as (browser, login), few_connections_opened(redis_server):
         in_a_thread(send)
+        assert numbers_received(browser) == list(range(TIMES))
+
+
+@pytest.mark.usefixtures("this_process")
+def test_a_thousand_together(deployment: Deployment, redis_server: RedisServer) -> None:
+    server = deployment.server("uvicorn")
+    with browser_of_anna(server) as (browser, login), few_connections_opened(redis_server):
+        with bulk():
+            for number in range(TIMES):
+                send_to_user(login.user_id, {**DATA, "number": number})
         assert numbers_received(browser) == list(range(TIMES))
 
 

@@ -43,6 +43,7 @@ def test_every_block_is_run_by_one_of_the_tests_below() -> None:
             ("sh", FIVE_MINUTES),
             ("sh", FIVE_MINUTES),
             ("python", "Helpers"),
+            ("sh", "Faster on uvicorn"),
             ("js", "Not to the tab that asked"),
             ("js", "Consumers"),
         ]
@@ -190,6 +191,19 @@ def test_a_task_sends_from_its_own_process(shop: Shop, ada: Listener) -> None:
     assert [ada.next()["percent"] for _ in range(3)] == [25, 50, 100]
 
 
+def test_a_task_sends_many_at_once(shop: Shop, ada: Listener) -> None:
+    shop.shell(
+        "from django.contrib.auth.models import User\n"
+        "from shop.tasks import ship\n"
+        "pk = User.objects.get(username='ada').pk\n"
+        "ship([(7, pk), (8, pk)])"
+    )
+    assert [ada.next() for _ in range(2)] == [
+        {"type": "order.shipped", "id": 7},
+        {"type": "order.shipped", "id": 8},
+    ]
+
+
 def test_a_binary_frame_reaches_receive(ada: Listener) -> None:
     ada.connection.send(b"\x00\x01")
     assert ada.connection.recv(15) == b"\x00\x01"
@@ -278,3 +292,18 @@ def test_503_while_the_site_is_full(shop: Shop, port: int, ada: Listener) -> Non
         "views.MOST_CONNECTIONS = 1\n"
         "print(views.ready(RequestFactory().get('/ready/')).status_code)"
     )
+
+
+def test_faster_on_uvicorn(shop: Shop) -> None:
+    program, *options, application = loose("sh", "Faster on uvicorn").split()
+    assert (program, options[0], len(options)) == ("uvicorn", "--ws", 2)
+    headers = {"Cookie": f"sessionid={shop.login()}"}
+    with (
+        shop.uvicorn(application, ws=options[1]) as port,
+        connect(f"ws://127.0.0.1:{port}/ws/", additional_headers=headers) as client,
+    ):
+        assert "ws:welcome" in str(client.recv(10))
+        agreed = client.response.headers["Sec-WebSocket-Extensions"]  # type: ignore[union-attr]
+        assert "server_no_context_takeover" in agreed
+        shop.shell('from wsadapter import broadcast; broadcast({"type": "deploy", "version": 7})')
+        assert json.loads(client.recv(10)) == {"type": "deploy", "version": 7}

@@ -36,7 +36,7 @@ def client_that_never_reads(server: DjangoServer) -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("kind", ["daphne", "uvicorn"])
+@pytest.mark.parametrize("kind", ["daphne", "uvicorn", "uvicorn-frames"])
 def test_a_client_that_does_not_read_is_closed_alone(
     deploy: Callable[..., Deployment], redis_server: RedisServer, kind: ServerKind
 ) -> None:

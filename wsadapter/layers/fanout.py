@@ -19,6 +19,8 @@ logger = logging.getLogger("wsadapter.layers")
 
 Decode = Callable[[], Message]
 
+FAILED = "A connection failed to take a message; the others have it."
+
 
 class Member(Protocol):
     """Who receives what arrives on a channel."""
@@ -111,7 +113,11 @@ def hand_over(members: list[Member], decode: Decode) -> None:
     if kind == PUSH:
         push = Push.from_message(message)
         for member in members:
-            _guarded(member.push, push)
+            # In the loop itself, where it costs nothing: this is the hottest one there is.
+            try:
+                member.push(push)
+            except Exception:
+                logger.exception(FAILED)
     elif kind == KICK:
         kick = Kick.from_message(message)
         for member in members:
@@ -122,11 +128,11 @@ def hand_over(members: list[Member], decode: Decode) -> None:
             _guarded(member.event, decode() if index else message)
 
 
-def _guarded(deliver: Callable[[Any], None], what: Push | Kick | Message) -> None:
+def _guarded(deliver: Callable[[Any], None], what: Kick | Message) -> None:
     try:
         deliver(what)
     except Exception:
-        logger.exception("A connection failed to take a message; the others have it.")
+        logger.exception(FAILED)
 
 
 def foreign_channel(group: str, channel: str) -> RuntimeError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import uuid
 from collections.abc import Callable
@@ -46,7 +47,7 @@ class InMemoryChannelLayer(BaseChannelLayer):
     # The channel layer API
 
     async def new_channel(self, prefix: str = "specific.") -> str:
-        channel = f"{prefix}{self.process}!{uuid.uuid4().hex[:16]}"
+        channel = self._new_name(prefix)
         self._queue(channel)
         return channel
 
@@ -74,6 +75,9 @@ class InMemoryChannelLayer(BaseChannelLayer):
             if "!" in channel:
                 self.fanout().detach(channel)
             raise
+
+    def _new_name(self, prefix: str) -> str:
+        return f"{prefix}{self.process}!{os.urandom(8).hex()}"
 
     def _queue(self, channel: str) -> QueueMember:
         fanout = self.fanout()
@@ -121,8 +125,11 @@ class InMemoryChannelLayer(BaseChannelLayer):
                 self._fanouts[loop] = Fanout()
             return self._fanouts[loop]
 
-    async def attach(self, channel: str, member: Member) -> None:
+    async def open_channel(self, member: Member) -> str:
+        """A new channel for a member."""
+        channel = self._new_name("specific.")
         self.fanout().attach(channel, member)
+        return channel
 
     async def detach(self, channel: str) -> None:
         self.fanout().detach(channel)

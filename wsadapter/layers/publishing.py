@@ -3,7 +3,7 @@
 A layer class that is known exactly is published on natively: one Redis round trip, no event
 loop. A subclass, a wrapper or any other layer gets its own ``group_send`` called: slower,
 never broken. Channels' in-memory layer and what is derived from it get it called on the loop
-that serves, as their queues know no other.
+that serves, as their queues know no other. Very many posts go in parts of a bounded size.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import asyncio
 import logging
 import os
 import threading
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, Protocol
 
+import msgspec
 import redis
 from channels.layers import InMemoryChannelLayer as StockInMemoryChannelLayer
 from channels_redis.pubsub import RedisPubSubChannelLayer
@@ -27,7 +27,7 @@ from wsadapter.errors import StoreUnavailable
 from wsadapter.layers import client_ids
 from wsadapter.layers.memory import InMemoryChannelLayer
 from wsadapter.layers.redis import RedisChannelLayer
-from wsadapter.redis_pool import RedisPool, pool_for
+from wsadapter.redis_pool import Command, RedisPool, pool_for
 from wsadapter.wire.orders import Kick, Message, Push
 
 logger = logging.getLogger("wsadapter.publishing")
@@ -35,27 +35,31 @@ logger = logging.getLogger("wsadapter.publishing")
 Loop = asyncio.AbstractEventLoop
 
 
-@dataclass(frozen=True, slots=True)
-class Post:
+class Post(msgspec.Struct, frozen=True):
     """One order for a group, or for the one client that the group is made for."""
 
     group: str
     order: Push | Kick
     client_id: str | None = None
 
+    @property
+    def size(self) -> int:
+        """The bytes of its frame."""
+        return self.order.size if isinstance(self.order, Push) else 0
 
-Command = tuple[str | bytes | int, ...]
 
-
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(msgspec.Struct, frozen=True):
     """A command of the store that may travel in the same round trip as the posts.
 
     Publishers that do not talk to that Redis leave it unanswered.
+
+    Attributes:
+        parse: makes an answer of what Redis replied.
     """
 
     pool: RedisPool
     command: Command
+    parse: Callable[[Any], Any]
 
 
 class Published:
@@ -75,13 +79,88 @@ class Published:
 
 
 class Publisher(Protocol):
-    """Puts posts on a layer, and a question beside them where that saves a round trip."""
+    """Puts posts on a layer, and a question beside them where that saves a round trip.
+
+    For any number of posts there are `publish_all` and `apublish_all`.
+    """
 
     def publish(self, posts: Sequence[Post], question: Question | None = None) -> Published: ...
 
     async def apublish(
         self, posts: Sequence[Post], question: Question | None = None
     ) -> Published: ...
+
+
+#: What leaves in one round trip. Redis closes a subscriber for which too much waits in it, and
+#: what is packed for the round trip is in our memory twice.
+MOST_POSTS_AT_ONCE = 500
+MOST_BYTES_AT_ONCE = 1024 * 1024
+
+
+def publish_all(publisher: Publisher, posts: Sequence[Post]) -> Published:
+    """Publish in order: in one round trip, or in several of a bounded size.
+
+    Raises:
+        StoreUnavailable: saying how many of the posts had been handed over before.
+    """
+    if len(posts) == 1:
+        return publisher.publish(posts)
+    tally = _Tally(len(posts))
+    for chunk in in_chunks(posts):
+        with tally.telling_how_far():
+            tally.add(chunk, publisher.publish(chunk))
+    return tally.published
+
+
+async def apublish_all(publisher: Publisher, posts: Sequence[Post]) -> Published:
+    """The twin of `publish_all`."""
+    if len(posts) == 1:
+        return await publisher.apublish(posts)
+    tally = _Tally(len(posts))
+    for chunk in in_chunks(posts):
+        with tally.telling_how_far():
+            tally.add(chunk, await publisher.apublish(chunk))
+    return tally.published
+
+
+def in_chunks(posts: Iterable[Post]) -> Iterator[list[Post]]:
+    """The posts in their order, as many together as may leave at once; never none."""
+    chunk: list[Post] = []
+    size = 0
+    for post in posts:
+        if chunk and (len(chunk) == MOST_POSTS_AT_ONCE or size + post.size > MOST_BYTES_AT_ONCE):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(post)
+        size += post.size
+    if chunk:
+        yield chunk
+
+
+class _Tally:
+    """How far the publishing of many posts has come."""
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._handed_over = 0
+        self.published = Published(0)
+
+    def add(self, chunk: list[Post], published: Published) -> None:
+        self._handed_over += len(chunk)
+        if published.processes is None or self.published.processes is None:
+            self.published.processes = None
+        else:
+            self.published.processes = max(self.published.processes, published.processes)
+
+    @contextmanager
+    def telling_how_far(self) -> Iterator[None]:
+        try:
+            yield
+        except StoreUnavailable as error:
+            raise StoreUnavailable(
+                f"{error} {self._handed_over} of {self._total} messages had been handed over "
+                "before; how far the others came is not known."
+            ) from error.__cause__
 
 
 def publisher_for(
@@ -140,31 +219,22 @@ class RedisPublisher:
         self._carries_bytes = not isinstance(layer._serializer, JSONSerializer)
 
     def publish(self, posts: Sequence[Post], question: Question | None = None) -> Published:
-        reached, reply = [0], None
-        for pool, commands in self._by_pool(posts).items():
-            along = question.command if question and question.pool is pool else None
-            with pool.reachable(), pool.sync_client().pipeline(transaction=False) as pipeline:
-                _fill(pipeline, commands, along)
-                replies = pipeline.execute(raise_on_error=False)
-                reached += _counts(replies[: len(commands)])
-            reply = replies[-1] if along else reply
-        return Published(max(reached), reply)
+        published = Published(0)
+        for pool, commands in self._by_pool(posts, question).items():
+            _note(published, pool, pool.exchange(commands), question)
+        return published
 
     async def apublish(self, posts: Sequence[Post], question: Question | None = None) -> Published:
-        reached, reply = [0], None
-        for pool, commands in self._by_pool(posts).items():
-            along = question.command if question and question.pool is pool else None
-            with pool.reachable():
-                async with pool.async_client().pipeline(transaction=False) as pipeline:
-                    _fill(pipeline, commands, along)
-                    replies = await pipeline.execute(raise_on_error=False)
-                    reached += _counts(replies[: len(commands)])
-            reply = replies[-1] if along else reply
-        return Published(max(reached), reply)
+        published = Published(0)
+        for pool, commands in self._by_pool(posts, question).items():
+            _note(published, pool, await pool.aexchange(commands), question)
+        return published
 
-    def _by_pool(self, posts: Sequence[Post]) -> dict[RedisPool, list[tuple[str, bytes]]]:
+    def _by_pool(
+        self, posts: Sequence[Post], question: Question | None
+    ) -> dict[RedisPool, list[Command]]:
         payloads: dict[int, bytes] = {}
-        commands: dict[RedisPool, list[tuple[str, bytes]]] = {}
+        commands: dict[RedisPool, list[Command]] = {}
         for post in posts:
             key = id(post.order)  # one order for many users is serialised once
             if key not in payloads:
@@ -173,7 +243,9 @@ class RedisPublisher:
                 )
             name = self._name(post)
             pool = self.pools[_consistent_hash(name, len(self.pools))]
-            commands.setdefault(pool, []).append((name, payloads[key]))
+            commands.setdefault(pool, []).append(("PUBLISH", name, payloads[key]))
+        if question is not None and question.pool in commands:
+            commands[question.pool].append(question.command)
         return commands
 
     def _name(self, post: Post) -> str:
@@ -357,16 +429,14 @@ def _hosts_of(layer: RedisPubSubChannelLayer) -> Any:
     return layer._args[0] if layer._args else layer._kwargs.get("hosts")
 
 
-def _fill(pipeline: Any, commands: list[tuple[str, bytes]], along: Command | None) -> None:
-    for name, payload in commands:
-        pipeline.publish(name, payload)
-    if along is not None:
-        pipeline.execute_command(*along)
-
-
-def _counts(replies: list[Any]) -> list[int]:
-    """What each PUBLISH answered; a refusal by Redis is the caller's to know."""
+def _note(
+    published: Published, pool: RedisPool, replies: list[Any], question: Question | None
+) -> None:
+    """Add what one Redis answered; that it refused a post is the caller's to know."""
+    if question is not None and question.pool is pool:
+        published.reply = replies.pop()
     for reply in replies:
         if isinstance(reply, Exception):
-            raise reply
-    return replies
+            with pool.reachable():
+                raise reply
+    published.processes = max(published.processes or 0, *replies)

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import re
+import sys
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, cast
 
 from channels.layers import BaseChannelLayer
@@ -111,14 +113,18 @@ class RedisChannelLayer(BaseChannelLayer):
 
     # What wsadapter's consumers and helpers use
 
-    async def attach(self, channel: str, member: Member) -> None:
-        self.local().fanout.attach(channel, member)
+    async def open_channel(self, member: Member) -> str:
+        """A new channel for a member. Nothing is waited for: `join` waits for all at once."""
+        return self.local().open_channel(member)
 
     async def detach(self, channel: str) -> None:
         await self.local().detach(channel)
 
     async def join(self, groups: list[str], channel: str) -> None:
-        """Join several groups with one command per shard."""
+        """Join several groups with one command per shard.
+
+        On return what is sent to them, or to the channel itself, arrives.
+        """
         await self.local().join(groups, channel)
 
     def group_channel(self, group: str) -> str:
@@ -160,25 +166,51 @@ class LoopLayer:
         self._subscribers = [
             Subscriber(pool, self._on_message, self._on_gap) for pool in layer.pools
         ]
+        self._stem = self._stem_of("specific.")
+        self._pattern = _pattern_of(self._stem)
+
+    @property
+    def reconnects(self) -> int:
+        """How often a connection to Redis was lost and made anew, on all hosts."""
+        return sum(subscriber.reconnects for subscriber in self._subscribers)
+
+    def open_channel(self, member: Member) -> str:
+        channel = self._stem + _random_part()
+        self.fanout.attach(channel, member)
+        # It leaves in one turn with what the member joins meanwhile, and costs no wait of its own.
+        for subscriber in self._subscribers:
+            subscriber.ask(patterns=(self._pattern,))
+        return channel
 
     async def new_channel(self, prefix: str) -> str:
-        stem = f"{self.layer.prefix}{prefix}{self.process}!"
-        channel = f"{stem}{uuid.uuid4().hex[:16]}"
+        stem = self._stem_of(prefix)
+        channel = stem + _random_part()
         # There before anything is awaited: else the last one that leaves meanwhile would end
         # the subscription that this one relies on.
         self._queue(channel)
         try:
-            await self._subscribe_pattern(_GLOB.sub(r"\\\g<0>", stem) + "*")
+            await self._subscribe({}, _pattern_of(stem))
         except BaseException:
             await self.detach(channel)
             raise
         return channel
 
-    async def _subscribe_pattern(self, pattern: str) -> None:
-        """One per process and shard serves all channels: a further channel costs nothing."""
-        await asyncio.gather(
-            *(subscriber.subscribe_pattern(pattern) for subscriber in self._subscribers)
-        )
+    def _stem_of(self, prefix: str) -> str:
+        return f"{self.layer.prefix}{prefix}{self.process}!"
+
+    async def _subscribe(self, names: dict[int, list[str]], pattern: str) -> None:
+        """Subscribe to names on their shards and to a pattern on all of them.
+
+        One pattern per process and shard serves all channels: a further channel costs nothing.
+        """
+        waits = []
+        for shard, subscriber in enumerate(self._subscribers):
+            if pending := subscriber.ask(names.get(shard, ()), (pattern,)):
+                waits.append(subscriber.until_confirmed(pending))
+        if len(waits) == 1:
+            await waits[0]
+        elif waits:
+            await asyncio.gather(*waits)
 
     async def receive(self, channel: str) -> Message:
         general = "!" not in channel
@@ -193,16 +225,12 @@ class LoopLayer:
             raise
 
     async def join(self, groups: Iterable[str], channel: str) -> None:
-        names = [self.layer.group_channel(group) for group in groups]
+        # One string for all who are in a group, rather than one each.
+        names = [sys.intern(self.layer.group_channel(group)) for group in groups]
         for name in names:
             self.fanout.join(name, channel)
         # Also those that have members already: their confirmation may still be on its way.
-        await asyncio.gather(
-            *(
-                self._subscribers[shard].subscribe(*of_shard)
-                for shard, of_shard in self._by_shard(names).items()
-            )
-        )
+        await self._subscribe(self._by_shard(names), self._pattern)
 
     def leave(self, group: str, channel: str) -> None:
         name = self.layer.group_channel(group)
@@ -241,14 +269,22 @@ class LoopLayer:
         return member
 
     def _on_message(self, name: str, payload: bytes) -> None:
-        hand_over: Callable[..., bool] = (
-            self.fanout.to_group if name in self.fanout.groups else self.fanout.to_channel
-        )
         try:
-            hand_over(name, lambda: self._decode(payload))
+            if name in self.fanout.groups:
+                self.fanout.to_group(name, lambda: self._decode(payload))
+            elif "!" in name:
+                self.fanout.to_channel(name, lambda: self._decode(payload))
+            else:
+                self._to_reader(name, payload)
         except Exception as error:
             # Junk, another key, another format: whoever sent it, nobody is disconnected.
             self._refuse(name, error)
+
+    def _to_reader(self, general: str, payload: bytes) -> None:
+        """A general channel is no consumer's: who reads it knows what is sent there."""
+        reader = self.fanout.members.get(general)
+        if reader is not None:
+            reader.event(self.layer.deserialize(payload))
 
     def _decode(self, payload: bytes) -> Message:
         message = self.layer.deserialize(payload)
@@ -273,3 +309,12 @@ class LoopLayer:
 
     def _on_gap(self) -> None:
         self.fanout.gap()
+
+
+def _pattern_of(stem: str) -> str:
+    """The pattern of all channels whose names begin so."""
+    return _GLOB.sub(r"\\\g<0>", stem) + "*"
+
+
+def _random_part() -> str:
+    return os.urandom(8).hex()

@@ -11,12 +11,14 @@ import redis
 from redis.asyncio.connection import AbstractConnection
 
 from wsadapter import outages
-from wsadapter.event_loops import end_task
+from wsadapter.corking import current_cork
+from wsadapter.event_loops import Begun, end_task
 from wsadapter.redis_pool import RedisPool
 
 FIRST_RETRY_SECONDS = 0.05
 LAST_RETRY_SECONDS = 1.0
-#: Silence after which the connection is asked whether it still lives.
+#: Silence after which the connection is asked whether it still lives, and after which it is given
+#: up when it does not answer.
 PING_AFTER_SECONDS = 5.0
 
 
@@ -30,6 +32,9 @@ class Subscriber:
         pool: where; the connection is made from it but does not count towards its size.
         on_message: called with the channel's name and the payload.
         on_gap: called after a reconnect: what was published meanwhile is lost.
+
+    Attributes:
+        reconnects: how often a connection was lost and made anew.
     """
 
     def __init__(
@@ -38,6 +43,7 @@ class Subscriber:
         on_message: Callable[[str, bytes], None],
         on_gap: Callable[[], None],
     ) -> None:
+        self.reconnects = 0
         self._pool = pool
         self._on_message = on_message
         self._on_gap = on_gap
@@ -52,6 +58,7 @@ class Subscriber:
         self._connection: AbstractConnection | None = None
         self._task: asyncio.Task[None] | None = None
         self._gap_pending: set[str] | None = None
+        self._heard = False
 
     async def subscribe(self, *names: str) -> None:
         """Subscribe and wait for Redis' word that it is so.
@@ -59,11 +66,31 @@ class Subscriber:
         Raises:
             StoreUnavailable: it did not come within the pool's timeout.
         """
-        await self._ask("SUBSCRIBE", self._channels, names)
+        await self.until_confirmed(self.ask(names))
 
     async def subscribe_pattern(self, pattern: str) -> None:
         """The same for a pattern in Redis' glob syntax."""
-        await self._ask("PSUBSCRIBE", self._patterns, (pattern,))
+        await self.until_confirmed(self.ask(patterns=(pattern,)))
+
+    def ask(
+        self, names: Iterable[str] = (), patterns: Iterable[str] = ()
+    ) -> set[asyncio.Future[None]]:
+        """Subscribe soon. Returns what `until_confirmed` waits for; mostly there is nothing."""
+        pending = self._want("SUBSCRIBE", self._channels, names)
+        pending |= self._want("PSUBSCRIBE", self._patterns, patterns)
+        if pending:
+            self._ensure_running()
+        return pending
+
+    async def until_confirmed(self, pending: set[asyncio.Future[None]]) -> None:
+        """Wait for what `ask` has returned; raises as `subscribe` does."""
+        if not pending:
+            return
+        with self._pool.reachable():
+            # Others wait for the same answers: unlike gather(), wait() cancels none of them.
+            _, late = await asyncio.wait(pending, timeout=self._pool.timeout_seconds)
+            if late:
+                raise TimeoutError
 
     def unsubscribe(self, names: Iterable[str]) -> None:
         """Unsubscribe soon; nobody waits for it."""
@@ -87,23 +114,19 @@ class Subscriber:
         if task is not None:
             await end_task(task)
 
-    async def _ask(self, command: str, wanted: set[str], names: Iterable[str]) -> None:
-        loop = asyncio.get_running_loop()
-        futures = []
+    def _want(
+        self, command: str, wanted: set[str], names: Iterable[str]
+    ) -> set[asyncio.Future[None]]:
+        pending = set()
         for name in names:
             if name in self._confirmed:
                 continue
             if name not in self._waiting:
-                self._waiting[name] = loop.create_future()
+                self._waiting[name] = asyncio.get_running_loop().create_future()
                 wanted.add(name)
                 self._send_soon(command, {name})
-            futures.append(asyncio.shield(self._waiting[name]))
-        if not futures:
-            return
-        self._ensure_running()
-        with self._pool.reachable():
-            async with asyncio.timeout(self._pool.timeout_seconds):
-                await asyncio.gather(*futures)
+            pending.add(self._waiting[name])
+        return pending
 
     def _ensure_running(self) -> None:
         if self._task is None:
@@ -160,6 +183,7 @@ class Subscriber:
         while True:
             try:
                 await self._connect(after_gap=lost)
+                self.reconnects += lost
                 outages.ends(self._pool.name)
                 lost, retry_seconds = False, FIRST_RETRY_SECONDS
                 await self._read()
@@ -172,7 +196,7 @@ class Subscriber:
             retry_seconds = min(retry_seconds * 2, LAST_RETRY_SECONDS)
 
     async def _connect(self, *, after_gap: bool) -> None:
-        connection = self._pool.async_client().connection_pool.make_connection()
+        connection = self._make_connection()
         try:
             async with asyncio.timeout(self._pool.timeout_seconds):
                 await connection.connect()
@@ -180,6 +204,17 @@ class Subscriber:
         except BaseException:
             await connection.disconnect(nowait=True)
             raise
+
+    def _make_connection(self) -> AbstractConnection:
+        """A connection as the pool makes them, but for reading at any time.
+
+        Its reads have no timeout, which would be set and cleared for every message: `_watch`
+        notices a silent Redis. And it speaks RESP 2, in which redis-py has nothing to look for
+        in a message; the newer protocol is for commands on a connection that subscribes.
+        """
+        pool = self._pool.async_client().connection_pool
+        options = {**pool.connection_kwargs, "socket_timeout": None, "protocol": 2}
+        return pool.connection_class(**options)
 
     async def _subscribe_all(self, connection: AbstractConnection, *, after_gap: bool) -> None:
         wanted = {"SUBSCRIBE": self._channels, "PSUBSCRIBE": self._patterns}
@@ -194,21 +229,45 @@ class Subscriber:
             await self._write(connection, commands)
 
     async def _read(self) -> None:
+        """Handle what arrives: all that Redis has sent by now before the loop turns."""
         connection = self._connection
         assert connection is not None
+        async with asyncio.timeout(None) as patience:
+            watching = asyncio.get_running_loop().create_task(self._watch(connection, patience))
+            try:
+                await self._read_on(connection)
+            finally:
+                await end_task(watching)
+
+    async def _read_on(self, connection: AbstractConnection) -> None:
+        cork = current_cork()
+        coming: Begun[Any] = Begun(connection.read_response())
+        try:
+            while True:
+                response = await coming
+                coming = Begun(connection.read_response())
+                if coming.done:
+                    cork.hold()  # what is pushed leaves together with what follows
+                self._handle(response)
+                cork.hold()
+                self._heard = True
+        finally:
+            coming.close()
+
+    async def _watch(self, connection: AbstractConnection, patience: asyncio.Timeout) -> None:
+        """Ping a connection that is silent; give it up when it does not answer."""
         pinged = False
         while True:
-            response = await connection.read_response(
-                timeout=PING_AFTER_SECONDS, disconnect_on_error=True, push_request=True
-            )
-            if response is not None:
+            self._heard = False
+            await asyncio.sleep(PING_AFTER_SECONDS)
+            if self._heard:
                 pinged = False
-                self._handle(response)
             elif pinged:
-                raise redis.ConnectionError("no answer to PING")
+                patience.reschedule(asyncio.get_running_loop().time())
+                return
             else:
                 pinged = True
-                await connection.send_command("PING", check_health=False)
+                await self._send(connection, [("PING",)])
 
     def _handle(self, response: Any) -> None:
         kind = response[0] if isinstance(response, list | tuple) else response

@@ -20,11 +20,13 @@ from wsadapter.store.operations import (
     FindClient,
     IsOnline,
     Join,
+    JoinAll,
     JoinOutcome,
     JoinResult,
     Lapse,
     LeaseState,
     Leave,
+    LeaveAll,
     LeaveOutcome,
     OnlineClients,
     OnlineCount,
@@ -92,8 +94,14 @@ class MemoryStore:
                 return None  # it is done before every operation
             case Join(lease, client, claim):
                 return self._join(lease, client, claim)
+            case JoinAll(lease, newcomers, opens_for):
+                if opens_for is not None:
+                    self._open(lease, opens_for)
+                return tuple(self._join(lease, client, claim) for client, claim in newcomers)
             case Leave(lease, client_id, serial):
                 return self._leave(lease, client_id, serial)
+            case LeaveAll(lease, leavers):
+                return tuple(self._leave(lease, *leaver) for leaver in leavers)
             case Restore(lease, clients):
                 return self._restore(lease, clients)
             case OnlineCount():

@@ -1,7 +1,7 @@
 """What can be asked of the store: every operation is data, and so is its answer.
 
     lease        OpenLease  Beat  Lapse  Reap
-    connection   Join  Leave  Restore
+    connection   Join  JoinAll  Leave  LeaveAll  Restore
     how many     OnlineCount  OnlineUserCount  UserConnections
     who          IsOnline  OnlineUsers  ClientOnline  FindClient  OnlineClients
 
@@ -17,6 +17,7 @@ from enum import Enum
 from typing import Generic, TypeVar
 
 __all__ = [
+    "BATCH_SIZE",
     "PAGE_SIZE",
     "RESTORE_SIZE",
     "Beat",
@@ -25,11 +26,13 @@ __all__ = [
     "FindClient",
     "IsOnline",
     "Join",
+    "JoinAll",
     "JoinOutcome",
     "JoinResult",
     "Lapse",
     "LeaseState",
     "Leave",
+    "LeaveAll",
     "LeaveOutcome",
     "OnlineClients",
     "OnlineCount",
@@ -50,6 +53,7 @@ T = TypeVar("T")
 # The most that one call reads or writes, so that none holds Redis for long.
 PAGE_SIZE = 500
 RESTORE_SIZE = 500
+BATCH_SIZE = 64
 
 
 @dataclass(frozen=True)
@@ -164,12 +168,41 @@ class Join(SingleCall[JoinResult]):
 
 
 @dataclass(frozen=True)
+class JoinAll(Operation[tuple[JoinResult, ...]]):
+    """A `Join` for each newcomer, in their order, in one step. At most `BATCH_SIZE`.
+
+    Args:
+        newcomers: each with its ``claim``.
+        opens_for: seconds. The first connections of a process open its lease on the way; None
+            where it is open, for a lease that is unknown is then one that has lapsed.
+    """
+
+    lease: str
+    newcomers: tuple[tuple[ClientInfo, bool], ...]
+    opens_for: float | None = None
+
+    def __post_init__(self) -> None:
+        _check_batch(len(self.newcomers))
+
+
+@dataclass(frozen=True)
 class Leave(SingleCall[LeaveOutcome]):
     """Remove a connection, if the one registered still has this serial."""
 
     lease: str
     client_id: str
     serial: str
+
+
+@dataclass(frozen=True)
+class LeaveAll(Operation[tuple[LeaveOutcome, ...]]):
+    """A `Leave` for each client id with its serial, in one step. At most `BATCH_SIZE`."""
+
+    lease: str
+    leavers: tuple[tuple[str, str], ...]
+
+    def __post_init__(self) -> None:
+        _check_batch(len(self.leavers))
 
 
 @dataclass(frozen=True)
@@ -269,3 +302,8 @@ class OnlineClients(Operation[Page[ClientInfo]]):
 def _check_limit(limit: int) -> None:
     if not 1 <= limit <= PAGE_SIZE:
         raise ValueError(f"The limit of a page is 1 to {PAGE_SIZE}, not {limit}.")
+
+
+def _check_batch(size: int) -> None:
+    if not 1 <= size <= BATCH_SIZE:
+        raise ValueError(f"A batch has 1 to {BATCH_SIZE} connections, not {size}.")

@@ -8,10 +8,11 @@ What must not be interrupted is one script; what may be long is one chunk per ca
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from functools import cache, singledispatch
 from importlib.resources import files
+from itertools import chain
 from typing import Any, Generic, TypeAlias, TypeVar, cast
 
 import msgspec
@@ -34,11 +35,13 @@ from wsadapter.store.operations import (
     FindClient,
     IsOnline,
     Join,
+    JoinAll,
     JoinOutcome,
     JoinResult,
     Lapse,
     LeaseState,
     Leave,
+    LeaveAll,
     LeaveOutcome,
     OnlineClients,
     OnlineCount,
@@ -229,18 +232,22 @@ def reap(op: Reap) -> Steps[None]:
 
 @decide.register
 def join(op: Join) -> Steps[JoinResult]:
-    record = encode(op.client)
-    reply = yield Call("join", (op.lease, op.client.client_id, record, int(op.claim)))
-    outcome = JoinOutcome(reply[0].decode())
-    if outcome is not JoinOutcome.REPLACED:
-        return JoinResult(outcome)
-    return JoinResult(outcome, decode(op.client.client_id.encode(), *reply[1:]))
+    return (yield from join_together(op.lease, [(op.client, op.claim)], opens_for=None))[0]
+
+
+@decide.register
+def join_all(op: JoinAll) -> Steps[tuple[JoinResult, ...]]:
+    return (yield from join_together(op.lease, op.newcomers, op.opens_for))
 
 
 @decide.register
 def leave(op: Leave) -> Steps[LeaveOutcome]:
-    reply = yield Call("leave", (op.lease, op.client_id, op.serial))
-    return LeaveOutcome(reply.decode())
+    return (yield from leave_together(op.lease, [(op.client_id, op.serial)]))[0]
+
+
+@decide.register
+def leave_all(op: LeaveAll) -> Steps[tuple[LeaveOutcome, ...]]:
+    return (yield from leave_together(op.lease, op.leavers))
 
 
 @decide.register
@@ -303,6 +310,40 @@ def online_clients(op: OnlineClients) -> Steps[Page[ClientInfo]]:
 
 
 # What several operations have in common.
+
+
+def join_together(
+    lease: str, newcomers: Sequence[tuple[ClientInfo, bool]], opens_for: float | None
+) -> Steps[tuple[JoinResult, ...]]:
+    clients = (
+        part
+        for client, claim in newcomers
+        for part in (client.client_id, encode(client), int(claim))
+    )
+    opens_ms = 0 if opens_for is None else milliseconds(opens_for)
+    call = Call("join", (lease, opens_ms, *clients))
+    while (reply := (yield call)) is None and opens_ms:
+        yield from reap_lease(lease)  # as for OpenLease: it must not inherit any
+    if reply is None:
+        return (JoinResult(JoinOutcome.LAPSED),) * len(newcomers)
+    return tuple(
+        join_result(client, answer) for (client, _), answer in zip(newcomers, reply, strict=True)
+    )
+
+
+def join_result(client: ClientInfo, answer: Any) -> JoinResult:
+    if isinstance(answer, bytes):
+        return JoinResult(JoinOutcome(answer.decode()))
+    return JoinResult(JoinOutcome.REPLACED, decode(client.client_id.encode(), *answer))
+
+
+def leave_together(
+    lease: str, leavers: Sequence[tuple[str, str]]
+) -> Steps[tuple[LeaveOutcome, ...]]:
+    reply = yield Call("leave", (lease, *chain.from_iterable(leavers)))
+    if reply is None:
+        return (LeaveOutcome.LAPSED,) * len(leavers)
+    return tuple(LeaveOutcome.LEFT if left else LeaveOutcome.GONE for left in reply)
 
 
 def read_reaped(call: Call) -> Steps[Any]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
 
 from wsadapter.close_codes import check_code
+from wsadapter.wire.frames import frame_bytes
 from wsadapter.wire.outbox import Priority
 from wsadapter.wire.payload import Frame
 
@@ -23,9 +24,12 @@ PUSH = "wsadapter.push"
 KICK = "wsadapter.kick"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Push:
-    """One frame for many connections: encoded by the publisher, the same object for all."""
+    """One frame for many connections: encoded by the publisher, the same object for all.
+
+    Nothing changes it once it is made.
+    """
 
     frame: Frame
     exclude: frozenset[str] = frozenset()
@@ -35,16 +39,28 @@ class Push:
     size: int = field(init=False)
     #: The ASGI event that sends the frame, made once and handed to every server as it is.
     event: Message = field(init=False)
+    #: Whether connections that are in the group may not be meant: then `concerns` knows.
+    selective: bool = field(init=False)
+    _prepared: dict[int, bytes] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "size", len(self.frame))
-        object.__setattr__(self, "event", send_event(self.frame))
+        self.size = len(self.frame)
+        self.event = send_event(self.frame)
+        self.selective = bool(self.exclude) or self.authenticated_only
+        self._prepared = {}
 
     def concerns(self, client_id: str, user_id: str | None) -> bool:
         """Whether a connection that is in the group is meant, too."""
         if self.authenticated_only and user_id is None:
             return False
         return client_id not in self.exclude
+
+    def to_bytes(self, level: int) -> bytes:
+        """The frame as it stands on the wire, made once whoever gets it: see `frame_bytes`."""
+        prepared = self._prepared.get(level)
+        if prepared is None:
+            prepared = self._prepared[level] = frame_bytes(self.frame, level)
+        return prepared
 
     def to_message(self, *, carries_bytes: bool) -> Message:
         """The layer message. Where a serialiser cannot carry bytes they travel as base64."""

@@ -58,7 +58,7 @@ class Outbox(Generic[Item]):
         self.overflow = overflow
         self.queued_bytes = 0
         self._on_drop = on_drop
-        # Only the lane that is used is made: almost every connection needs just one.
+        # Only a lane that has something is there: an idle connection keeps none.
         self._lanes: dict[Priority, deque[tuple[Item, int]]] = {}
 
     def __len__(self) -> int:
@@ -87,10 +87,12 @@ class Outbox(Generic[Item]):
 
     def pop(self) -> Item | None:
         """The next item: the oldest of the most urgent lane that has one."""
-        for lane in self._lanes.values():
+        for priority, lane in self._lanes.items():
             if lane:
                 item, size = lane.popleft()
                 self.queued_bytes -= size
+                if not lane:
+                    del self._lanes[priority]
                 return item
         return None
 

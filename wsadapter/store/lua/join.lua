@@ -1,24 +1,39 @@
--- Register a connection.
--- KEYS as in prelude.lua; writes all but nodes.
--- ARGV 1 lease  2 client id  3 record  4 "1" if the client chose the id itself
--- Answers {"lapsed"}, {"taken"}, {"joined"}, or {"replaced", lease and record of the old one}.
+-- Register connections, one after another.
+-- KEYS as in prelude.lua; writes all of them, nodes only when it opens the lease.
+-- ARGV 1 lease  2 its length in ms if it is to be opened, else 0
+--      3… client id, record, and "1" if the client chose the id itself, in turn
+-- Answers nil, nothing written, if the lease is not live; else for each connection "joined",
+-- "taken", or, where it replaced one, {lease and record of the old one}.
 
-local lease, client_id, record, claim = ARGV[1], ARGV[2], ARGV[3], ARGV[4] == "1"
+local lease, opens_ms = ARGV[1], tonumber(ARGV[2])
 
-if not is_live(lease) then return {"lapsed"} end
-
-local old_lease, old_record = holder(client_id)
-if not old_lease then
-  put(lease, {[client_id] = record})
-  return {"joined"}
+if opens_ms > 0 and not redis.call("ZSCORE", nodes, lease) then
+  redis.call("ZADD", nodes, now + opens_ms, lease)
 end
+if not is_live(lease) then return nil end
 
-local user, serial = read(record)
-local old_user, old_serial = read(old_record)
-local is_same = serial == old_serial
-if not is_same and not (claim and user == old_user) then return {"taken"} end
-
-take(old_lease, {[client_id] = old_record})
-put(lease, {[client_id] = record})
-if is_same then return {"joined"} end
-return {"replaced", old_lease, old_record}
+-- What nobody holds is put together at the end: a connection then costs a fraction of a call.
+local answers, newcomers = {}, {}
+for i = 3, #ARGV, 3 do
+  local client_id, record, claim = ARGV[i], ARGV[i + 1], ARGV[i + 2] == "1"
+  if newcomers[client_id] then  -- one of this very batch holds the id, as any other would
+    put(lease, newcomers)
+    newcomers = {}
+  end
+  local answer = "joined"
+  local old_lease, old_record = holder(client_id)
+  if old_lease then
+    local user, serial = read(record)
+    local old_user, old_serial = read(old_record)
+    if serial ~= old_serial then
+      answer = claim and user == old_user and {old_lease, old_record} or "taken"
+    end
+  end
+  if answer ~= "taken" then
+    if old_lease then take(old_lease, {[client_id] = old_record}) end
+    newcomers[client_id] = record
+  end
+  answers[#answers + 1] = answer
+end
+put(lease, newcomers)
+return answers

@@ -1,0 +1,350 @@
+"""The load client: one process, one epoll, thousands of WebSockets, and every byte compared.
+
+It knows what each connection has to receive, so it does not parse: it compares. Lost, doubled,
+reordered and altered bytes are all the same to it: not what was expected.
+"""
+
+from __future__ import annotations
+
+import base64
+import select
+import socket
+import time
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+#: What one read takes at most; a burst of one connection is far smaller.
+BUFFER_BYTES = 1 << 20
+#: Handshakes that are under way at the same time.
+WINDOW = 64
+#: Seconds without a single byte after which what is missing counts as lost.
+PATIENCE = 30.0
+
+EVENTS = select.EPOLLIN | select.EPOLLET
+
+TEXT, CLOSE, PING, PONG = 0x1, 0x8, 0x9, 0xA
+
+
+class DeliveryError(Exception):
+    """Not what had to be delivered."""
+
+
+class WrongBytes(DeliveryError):
+    """Bytes that nobody expected: doubled, out of order, altered, or after the end."""
+
+
+class Lost(DeliveryError):
+    """Bytes that did not come."""
+
+
+class Refused(DeliveryError):
+    """A handshake that failed, or a connection that was closed."""
+
+
+class Expectation:
+    """The bytes that each connection has to receive, and how far each of them has come.
+
+    Args:
+        stream: the same for all.
+        connections: by their numbers.
+    """
+
+    def __init__(self, stream: bytes, connections: Iterable[int]) -> None:
+        self._stream = memoryview(stream)
+        self._length = len(stream)
+        self._positions = dict.fromkeys(connections, 0)
+        self.waiting = len(self._positions)
+
+    def take(self, connection: int, buffer: bytearray, count: int) -> None:
+        """Note what a connection has received: the first ``count`` bytes of the buffer.
+
+        Raises:
+            WrongBytes: it is not what comes next.
+        """
+        start = self._positions[connection]
+        end = start + count
+        # A comparison of memory with memory: nothing is copied.
+        if end > self._length or not buffer.startswith(self._stream[start:end]):
+            raise WrongBytes(self._difference(connection, start, bytes(buffer[:count])))
+        self._positions[connection] = end
+        if end == self._length:
+            self.waiting -= 1
+
+    def missing(self) -> str:
+        """Who waits for how much, in words."""
+        short = {
+            connection: self._length - position
+            for connection, position in self._positions.items()
+            if position < self._length
+        }
+        worst = max(short.values(), default=0)
+        return f"{len(short)} of {len(self._positions)} connections lack up to {worst} bytes"
+
+    def _difference(self, connection: int, start: int, received: bytes) -> str:
+        expected = bytes(self._stream[start : start + len(received)])
+        pairs = enumerate(zip(expected, received, strict=False))
+        at = next((index for index, (one, other) in pairs if one != other), len(expected))
+        wanted = expected[at : at + 60]
+        return (
+            f"connection {connection} received {received[at : at + 60]!r} at byte {start + at} of "
+            f"{self._length}, where {wanted!r} was to come"
+        )
+
+
+@dataclass(slots=True)
+class Newcomer:
+    """A connection on its way in: what it has received, and what it still waits for."""
+
+    socket: socket.socket
+    greetings: int
+    received: bytes = b""
+    accepted: bool = False
+
+
+@dataclass(frozen=True)
+class Manners:
+    """How a client of a system behaves: its request, first messages and heartbeat."""
+
+    path: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    hello: Sequence[str] = ()
+    greetings: int = 0
+    answers: Mapping[str, str] = field(default_factory=dict)
+    compression: bool = False
+
+    def request(self, port: int) -> bytes:
+        lines = [
+            f"GET {self.path} HTTP/1.1",
+            f"Host: 127.0.0.1:{port}",
+            "Connection: Upgrade",
+            "Upgrade: websocket",
+            "Sec-WebSocket-Version: 13",
+            f"Sec-WebSocket-Key: {base64.b64encode(b'wsadapter load client'[:16]).decode()}",
+        ]
+        if self.compression:
+            offer = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
+            lines.append(f"Sec-WebSocket-Extensions: {offer}")
+        lines += [f"{name}: {value}" for name, value in self.headers.items()]
+        return "\r\n".join([*lines, "", ""]).encode()
+
+
+class Crowd:
+    """Connections to one server, or evenly to several.
+
+    Args:
+        ports: on 127.0.0.1.
+        manners: what the system wants of its clients.
+        patience_seconds: without a single byte, until what is missing counts as lost.
+    """
+
+    def __init__(
+        self, ports: Sequence[int], manners: Manners, *, patience_seconds: float = PATIENCE
+    ) -> None:
+        self._patience = patience_seconds
+        self._ports = ports
+        self._manners = manners
+        self._requests = {port: manners.request(port) for port in ports}
+        self._epoll = select.epoll()
+        self._sockets: dict[int, socket.socket] = {}
+        self._fragments: dict[int, bytes] = {}
+        self._buffer = bytearray(BUFFER_BYTES)
+        self._expectation = Expectation(b"", ())
+
+    def __len__(self) -> int:
+        return len(self._sockets)
+
+    # Connecting
+
+    def grow(self, size: int) -> float:
+        """Connect until there are ``size`` connections; returns the seconds it took.
+
+        Raises:
+            DeliveryError: a connection was refused, or is not greeted as the system says.
+        """
+        began = time.monotonic()
+        newcomers: dict[int, Newcomer] = {}
+        try:
+            while len(self._sockets) < size:
+                while len(newcomers) < WINDOW and len(self._sockets) + len(newcomers) < size:
+                    newcomer = self._knock(len(self._sockets) + len(newcomers))
+                    newcomers[newcomer.socket.fileno()] = newcomer
+                self._admit(newcomers)
+        finally:
+            for newcomer in newcomers.values():
+                newcomer.socket.close()
+        return time.monotonic() - began
+
+    def _admit(self, newcomers: dict[int, Newcomer]) -> None:
+        """Take those among the crowd who have been welcomed."""
+        for connection in self._ready("a handshake"):
+            if connection not in newcomers:
+                self._attend_to(connection)
+            elif self._welcomed(newcomers[connection]):
+                self._sockets[connection] = newcomers.pop(connection).socket
+
+    def _knock(self, number: int) -> Newcomer:
+        port = self._ports[number % len(self._ports)]
+        client = socket.create_connection(("127.0.0.1", port), timeout=self._patience)
+        client.sendall(self._requests[port])
+        client.setblocking(False)
+        self._epoll.register(client.fileno(), EVENTS)
+        return Newcomer(client, self._manners.greetings)
+
+    def _welcomed(self, newcomer: Newcomer) -> bool:
+        """Whether it has all that a server sends before a client is served."""
+        newcomer.received += self._read(newcomer.socket)
+        if not newcomer.accepted and not self._accepted(newcomer):
+            return False
+        frames, newcomer.received = split_frames(newcomer.received)
+        if any(opcode == CLOSE for opcode, _ in frames):
+            raise Refused(f"the server closed a new connection: {frames[-1][1]!r}")
+        newcomer.greetings -= len(frames)
+        if newcomer.greetings < 0 or (newcomer.greetings == 0 and newcomer.received):
+            raise WrongBytes(f"a new connection was sent too much: {frames[-1:]!r}")
+        return newcomer.greetings == 0
+
+    def _accepted(self, newcomer: Newcomer) -> bool:
+        head, end, rest = newcomer.received.partition(b"\r\n\r\n")
+        if not end:
+            return False
+        if not head.startswith(b"HTTP/1.1 101 "):
+            raise Refused(f"a handshake was answered with {head.splitlines()[0].decode()}")
+        if self._manners.compression and b"server_no_context_takeover" not in head.lower():
+            raise Refused("permessage-deflate was not negotiated")
+        for text in self._manners.hello:
+            newcomer.socket.send(client_frame(TEXT, text.encode()))
+        newcomer.accepted, newcomer.received = True, rest
+        return True
+
+    def _read(self, client: socket.socket) -> bytes:
+        try:
+            count = client.recv_into(self._buffer)
+        except BlockingIOError:
+            return b""
+        if count == 0:
+            raise Refused(f"the server closed a connection; it has {len(self)} others")
+        return bytes(self._buffer[:count])
+
+    # Receiving, compared
+
+    def expect(self, stream: bytes) -> None:
+        """What every connection receives next."""
+        self._expectation = Expectation(stream, self._sockets)
+
+    def receive(self) -> float:
+        """Wait for all of it; returns the time (of `time.monotonic`) of the last byte.
+
+        Raises:
+            DeliveryError: something else came, or not everything.
+        """
+        expectation, buffer = self._expectation, self._buffer
+        sockets, take = self._sockets, self._expectation.take
+        while expectation.waiting:
+            for connection in self._ready(""):
+                try:
+                    count = sockets[connection].recv_into(buffer)
+                except BlockingIOError:
+                    continue
+                if count == 0:
+                    raise Refused(f"connection {connection} was closed")
+                take(connection, buffer, count)
+                if count == BUFFER_BYTES:
+                    self._epoll.modify(connection, EVENTS)  # tell again: there may be more
+        return time.monotonic()
+
+    def check_silence(self, seconds: float = 0.1) -> None:
+        """Raise `WrongBytes` if anything comes within that time: what came twice, say."""
+        for connection, _ in self._epoll.poll(seconds):
+            received = self._read(self._sockets[connection])
+            raise WrongBytes(f"connection {connection} received more: {received[:60]!r}")
+
+    def learn(self, payloads: Sequence[str]) -> bytes:
+        """The compressed stream in which the first connection receives the payloads.
+
+        Compression may differ from one server to the next; what every connection receives has
+        to be the same, and to inflate to the payloads. The others are left to `receive`.
+        """
+        first = next(iter(self._sockets.values()))
+        first.settimeout(self._patience)
+        stream = b""
+        frames, rest = split_frames(stream)
+        while len(frames) < len(payloads) or rest:
+            stream += self._read(first)
+            frames, rest = split_frames(stream)
+        first.setblocking(False)
+        if [inflate(frame) for _, frame in frames] != [payload.encode() for payload in payloads]:
+            raise WrongBytes("what the first connection received does not inflate to the payloads")
+        return stream
+
+    def expect_after_learning(self, stream: bytes) -> None:
+        """As `expect`, for all but the first connection, which has received it already."""
+        self._expectation = Expectation(stream, list(self._sockets)[1:])
+
+    # Sitting idle
+
+    def attend(self, seconds: float) -> None:
+        """Answer heartbeats for that long, as browsers and pages do."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            for connection, _ in self._epoll.poll(left):
+                self._attend_to(connection)
+
+    def _attend_to(self, connection: int) -> None:
+        client = self._sockets[connection]
+        received = self._fragments.pop(connection, b"") + self._read(client)
+        frames, rest = split_frames(received)
+        if rest:
+            self._fragments[connection] = rest
+        for opcode, payload in frames:
+            client.send(self._answer(opcode, payload))
+
+    def _answer(self, opcode: int, payload: bytes) -> bytes:
+        if opcode == PING:
+            return client_frame(PONG, payload)
+        answer = self._manners.answers.get(payload.decode("utf-8", "replace"))
+        if opcode != TEXT or answer is None:
+            raise WrongBytes(f"an idle connection received {payload[:60]!r}")
+        return client_frame(TEXT, answer.encode())
+
+    # Both
+
+    def _ready(self, what: str) -> list[int]:
+        events = self._epoll.poll(self._patience)
+        if not events:
+            missing = what or self._expectation.missing()
+            raise Lost(f"nothing came for {self._patience:g} s: {missing}")
+        return [connection for connection, _ in events]
+
+    def close(self) -> None:
+        for client in self._sockets.values():
+            client.close()
+        self._sockets.clear()
+        self._epoll.close()
+
+
+def client_frame(opcode: int, payload: bytes) -> bytes:
+    """A frame from a client: short, and masked with zeros, which leaves the payload as it is."""
+    assert len(payload) < 126, "the load client sends short messages only"
+    return bytes((0x80 | opcode, 0x80 | len(payload), 0, 0, 0, 0)) + payload
+
+
+def split_frames(received: bytes) -> tuple[list[tuple[int, bytes]], bytes]:
+    """The whole frames (opcode, payload) that a server's bytes begin with, and the rest."""
+    frames: list[tuple[int, bytes]] = []
+    while len(received) >= 2:
+        length, start = received[1] & 0x7F, 2
+        if length == 126:
+            length, start = int.from_bytes(received[2:4]), 4
+        elif length == 127:
+            length, start = int.from_bytes(received[2:10]), 10
+        if len(received) < start + length:
+            break
+        frames.append((received[0] & 0x0F, received[start : start + length]))
+        received = received[start + length :]
+    return frames, received
+
+
+def inflate(payload: bytes) -> bytes:
+    """What a compressed message says (RFC 7692, section 7.2.2)."""
+    return zlib.decompressobj(wbits=-zlib.MAX_WBITS).decompress(payload + b"\x00\x00\xff\xff")

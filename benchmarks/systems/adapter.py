@@ -1,0 +1,76 @@
+"""wsadapter: its consumer, its Redis layer and its helpers, on each server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from benchmarks.system import Family, Place, Publisher, System
+from benchmarks.systems.channels_site.site import SiteSystem
+
+
+class AdapterSystem(SiteSystem):
+    """The consumer as it is, with a welcome and a counted client."""
+
+    family: Family = "wsadapter"
+    path = "/adapter/"
+    greetings = 1
+    answers = {'{"type":"ws:ping"}': '{"type":"ws:pong"}'}
+
+    def __init__(self, name: str, *, server: str, adapter: Mapping[str, Any] | None = None) -> None:
+        super().__init__(name, server=server, layer="wsadapter", adapter=adapter)
+
+    def publisher(self, place: Place) -> Publisher:
+        return AdapterPublisher()
+
+
+class ScaledSystem(AdapterSystem):
+    """Also measured with two server processes."""
+
+    measures = AdapterSystem.measures | {"scale"}
+
+
+class PreparedSystem(ScaledSystem):
+    """On wsadapter's protocol for uvicorn, which also takes frames that are compressed once."""
+
+    measures = ScaledSystem.measures | {"compressed"}
+
+
+class UnjoinedSystem(AdapterSystem):
+    """Prepared frames, each written by itself; only fan-out differs from the above."""
+
+    measures = frozenset({"closed", "burst"})
+
+
+class AdapterPublisher(Publisher):
+    """The public helpers, from synchronous code."""
+
+    def __init__(self) -> None:
+        import django
+
+        django.setup()
+        import wsadapter
+
+        self._wsadapter = wsadapter
+
+    def broadcast(self, payloads: Sequence[str]) -> None:
+        with self._wsadapter.bulk():
+            for payload in payloads:
+                self._wsadapter.broadcast(payload)
+
+    def send_to_user(self, user: str, payload: str) -> None:
+        self._wsadapter.send_to_user(user, payload)
+
+
+SYSTEMS: list[System] = [
+    PreparedSystem("wsadapter, uvicorn, prepared frames", server="prepared"),
+    UnjoinedSystem(
+        "wsadapter, uvicorn, prepared, not joined",
+        server="prepared",
+        adapter={"JOIN_FRAMES": False},
+    ),
+    ScaledSystem("wsadapter, uvicorn", server="uvicorn"),
+    AdapterSystem("wsadapter, daphne", server="daphne"),
+    AdapterSystem("wsadapter, hypercorn", server="hypercorn"),
+    AdapterSystem("wsadapter, granian", server="granian"),
+]

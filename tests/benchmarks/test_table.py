@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+from benchmarks.results import Report, Result
+from benchmarks.table import Table, grouped, heading, remarks, tables
+from tests.benchmarks.reports import report
+
+
+def table(title: str, made: Report | None = None) -> Table:
+    return next(table for table in tables(made or report()) if table.title == title)
+
+
+def column(table: Table, name: str) -> list[str]:
+    at = list(table.headings).index(name)
+    return [row[at] for row in table.rows]
+
+
+def test_bursts_are_compared_with_stock_the_best_peer_and_the_limit() -> None:
+    burst = table("A burst of 50 messages to 1 000 connections")
+    assert column(burst, "deliveries/s") == ["100 000", "10 000", "40 000", "50 000", "200 000"]
+    assert column(burst, "× stock") == ["10", "1.00", "4.00", "5.00", "20"]
+    assert column(burst, "× best peer")[0] == "2.00"
+    assert column(burst, "× C loop")[0] == "0.50"
+
+
+def test_latencies_are_compared_the_other_way_round() -> None:
+    closed = table("One message to 1 000 connections")
+    assert column(closed, "p50 ms")[:2] == ["10.0", "100.0"]
+    assert column(closed, "× stock")[0] == "10"
+    assert column(closed, "× best peer")[0] == "2.00"
+    assert column(closed, "÷ C loop")[0] == "2.00"
+
+
+def test_the_time_of_client_and_publisher_is_shown() -> None:
+    closed = table("One message to 5 000 connections")
+    assert column(closed, "client CPU")[0] == "25 %"
+    assert column(closed, "publisher CPU")[0] == "1 %"
+
+
+def test_without_stock_channels_nothing_is_compared_with_it() -> None:
+    made = report()
+    made.results = [result for result in made.results if result.family == "wsadapter"]
+    burst = table("A burst of 50 messages to 1 000 connections", made)
+    assert column(burst, "× stock") == column(burst, "× C loop") == ["–"]
+
+
+def test_smaller_bursts_are_said() -> None:
+    made = report()
+    slow = {**made.results[0].values, "messages": 7}
+    made.results.append(Result("slow", "channels", "burst", 1000, slow))
+    assert table("A burst of 50 (7 at the slowest) messages to 1 000 connections", made)
+
+
+def test_other_measures_have_tables_of_their_own() -> None:
+    made = report()
+    made.results = [
+        Result("one", "peer", measure, size, values) for measure, size, values in OTHER_MEASURES
+    ]
+    assert [made.title for made in tables(made)] == [
+        "Sends to one user from synchronous code",
+        "Connecting, up to 1 000",
+        "5 000 idle connections",
+        "Compressed bursts to 1 000 connections",
+        "Bursts to 1 000 connections from one and two server processes",
+    ]
+
+
+OTHER_MEASURES = [
+    (
+        "targeted",
+        1,
+        {"calls_per_second": 1, "p50_us": 1, "p99_us": 1, "redis_connections_opened": 0},
+    ),
+    ("connect", 1000, {"connects_per_second": 1, "client_cpu": 0.1}),
+    (
+        "idle",
+        5000,
+        {"kib_per_connection": 1, "cpu": 0.1, "redis_commands_per_connection_minute": 0},
+    ),
+    (
+        "compressed",
+        1000,
+        {
+            "deliveries_per_second": 1,
+            "plain_deliveries_per_second": 1,
+            "of_plain": 1,
+            "bytes_per_message": 1,
+            "plain_bytes_per_message": 1,
+            "client_cpu": 0.1,
+        },
+    ),
+    (
+        "scale",
+        1000,
+        {
+            "one_deliveries_per_second": 1,
+            "two_deliveries_per_second": 2,
+            "two_by_one": 2,
+            "client_cpu": 0.1,
+        },
+    ),
+]
+
+
+def test_columns_are_aligned() -> None:
+    made = Table("Title", "Note", ["", "number"], [["a", "1"], ["long name", "1 000"]])
+    assert made.as_text().splitlines()[3:] == [
+        "            number",
+        "──────────────────",
+        "a                1",
+        "long name    1 000",
+        "──────────────────",
+    ]
+
+
+def test_a_table_can_be_markdown() -> None:
+    made = Table("Title", "Note.", ["", "number"], [["a", "1"]])
+    lines = ["**Title.** Note.", "", "|  | number |", "| --- | ---: |", "| a | 1 |"]
+    assert made.as_markdown().splitlines() == lines
+
+
+def test_machine_and_versions_are_named() -> None:
+    assert heading(report()) == ("2025-01-31: A processor, 2 cores, 8 GiB, Linux\npython 3.13")
+
+
+def test_what_did_not_run_is_said() -> None:
+    made = report()
+    made.missing["C loop"] = "cc is not on the PATH."
+    made.failures["daphne, burst"] = "Lost: nothing came\nits log"
+    assert remarks(made).splitlines() == [
+        "Not measured: C loop. cc is not on the PATH.",
+        "FAILED: daphne, burst",
+        "    Lost: nothing came",
+        "    its log",
+    ]
+
+
+def test_digits_are_grouped() -> None:
+    assert grouped(1234567.89, 1) == "1 234 567.9"
+    assert grouped(12) == "12"
