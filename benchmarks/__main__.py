@@ -6,7 +6,7 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
 
@@ -21,6 +21,9 @@ from benchmarks.system import System
 from benchmarks.systems import SYSTEMS
 from benchmarks.table import heading, remarks, tables
 
+#: What the documentation shows.
+RESULTS = ROOT / "benchmarks" / "results.json"
+IMAGE = ROOT / "docs" / "images" / "benchmark.svg"
 #: Where what is not a whole run goes.
 PARTIAL = ROOT / "build" / "benchmark"
 
@@ -38,9 +41,9 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that all it started is ended
     report, whole = run(options)
     show(report, markdown=options.markdown)
+    keep(report, options.output or default_output(options, report, whole=whole))
     if not whole:
         return 130
-    keep(report, options.output or default_output(options))
     return 1 if report.failures else 0
 
 
@@ -110,30 +113,50 @@ def installed(systems: Sequence[System], report: Report) -> list[System]:
 
 def show(report: Report, *, markdown: bool = False) -> None:
     bold = in_bold if sys.stdout.isatty() else str
-    parts = [
-        table.as_markdown() if markdown else table.as_text(bold=bold) for table in tables(report)
-    ]
-    print("\n\n".join(filter(None, [heading(report), *parts, remarks(report)])))
+    print(as_markdown(report) if markdown else as_text(report, bold))
+
+
+def as_text(report: Report, bold: Callable[[str], str]) -> str:
+    return assembled(report, [table.as_text(bold=bold) for table in tables(report)])
+
+
+def as_markdown(report: Report) -> str:
+    """The tables as docs/performance.md has them."""
+    return assembled(report, [table.as_markdown() for table in tables(report)])
+
+
+def assembled(report: Report, parts: Sequence[str]) -> str:
+    return "\n\n".join(filter(None, [heading(report), *parts, remarks(report)]))
 
 
 def in_bold(text: str) -> str:
     return f"\x1b[1m{text}\x1b[0m"
 
 
-def default_output(options: argparse.Namespace) -> Path | None:
-    """Only a whole run replaces what the documentation shows."""
-    less = options.only or options.measure or options.connections
-    return PARTIAL if options.quick or options.profile or less else None
+def default_output(options: argparse.Namespace, report: Report, *, whole: bool) -> Path | None:
+    """None for a whole run without failures: only that replaces what the documentation shows.
+
+    What is not installed may be missing from it; the report names it.
+    """
+    less = options.quick or options.only or options.measure or options.connections
+    shown = whole and not (less or options.profile or report.failures)
+    return None if shown else PARTIAL
 
 
 def keep(report: Report, directory: Path | None) -> None:
-    results, image = ROOT / "benchmarks" / "results.json", ROOT / "docs/images/benchmark.svg"
+    """Write the results and the chart, into a directory or to where the documentation is."""
+    results, image = RESULTS, IMAGE
     if directory is not None:
-        directory.mkdir(parents=True, exist_ok=True)
-        results, image = directory / "results.json", directory / "benchmark.svg"
+        results, image = directory / RESULTS.name, directory / IMAGE.name
+    for file in (results, image):
+        file.parent.mkdir(parents=True, exist_ok=True)
     report.write(results)
     image.write_text(chart(report))
     print(f"\nKept in {results} and {image}.")
+    if directory == PARTIAL:
+        print(
+            "The documentation's own are as they were: only a whole run without failures does it."
+        )
 
 
 if __name__ == "__main__":

@@ -8,14 +8,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from benchmarks import measures, profile, variants
+from benchmarks import lanes, measures, profile, variants
 from benchmarks.machine import Cores
 from benchmarks.measures import Effort
 from benchmarks.results import Report, Result
 from benchmarks.running import Running, start
+from benchmarks.storm import storm
 from benchmarks.system import System
 
-MEASURES = ("targeted", "connect", "closed", "burst", "idle", "compressed", "scale")
+MEASURES = (
+    *("targeted", "connect", "closed", "burst"),
+    *("idle", "storm", "lanes", "compressed", "scale"),
+)
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,7 @@ class Extent:
     Attributes:
         sizes: numbers of connections for the fan-out; the first is also that of what is
             measured at one size only.
-        idle_connections: at most, of the measure of idle ones.
+        idle_connections: at most, of the measure of idle ones, and of those of a storm.
     """
 
     sizes: Sequence[int]
@@ -44,7 +48,7 @@ FULL = Extent(
     sizes=(1000, 5000),
     idle_connections=5000,
     closed=Effort(least_rounds=5, most_rounds=200, seconds=3),
-    burst=Effort(least_rounds=3, most_rounds=25, seconds=5),
+    burst=Effort(least_rounds=3, most_rounds=25, seconds=4),
     targeted_seconds=2,
     idle_seconds=20,
 )
@@ -90,6 +94,8 @@ class Benchmark:
         measured = self._of(system)
         acts: Mapping[str, Callable[[System], None]] = {
             "idle": self._idle,
+            "storm": self._storm,
+            "lanes": self._lanes,
             "compressed": self._compressed,
             "scale": self._scale,
         }
@@ -159,6 +165,19 @@ class Benchmark:
         with start(system, self.cores, heartbeats=True) as running:
             values = measures.idle(running, size, self.extent.idle_seconds)
         self._record(system, "idle", size, values)
+
+    def _storm(self, system: System) -> None:
+        size = min(self.extent.idle_connections, system.most_connections)
+        self._progress.step(f"{system.name}: storm, {size} connections")
+        with start(system, self.cores) as running:
+            self._record(system, "storm", size, storm(running, size))
+
+    def _lanes(self, system: System) -> None:
+        """Not timed, and of one size: it is right, or the run has failed."""
+        size = lanes.CONNECTIONS
+        self._progress.step(f"{system.name}: order in lanes, {size} connections")
+        with start(system, self.cores, receive_buffer=lanes.RECEIVE_BUFFER) as running:
+            self._record(system, "lanes", size, lanes.lanes(running, size))
 
     def _compressed(self, system: System) -> None:
         self._twice(system, "compressed", variants.compressed)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
 from benchmarks.results import Report
 from benchmarks.table import grouped
 
-WIDTH, ROW, BAR = 860, 26, 16
-NAMES, NUMBERS = 315, 90  # room left of the bars and right of them
+WIDTH, BAR = 700, 14
+NAMES, NUMBERS = 300, 74  # room left of the bars and right of them
+MARGIN = 20
+
+#: Variants of what is shown anyway; the tables have them.
+VARIANTS = ("not joined", "patient collector")
 
 COLOURS = {
     "wsadapter": "#0f8a5f",
@@ -20,10 +24,12 @@ COLOURS = {
 }
 
 STYLE = """
-    text { font: 13px system-ui, sans-serif; fill: #1d232a }
-    .title { font-size: 16px; font-weight: 600 }
-    .note { font-size: 12px; fill: #59636e }
+    text { font: 14px system-ui, sans-serif; fill: #1d232a }
+    .title { font-size: 18px; font-weight: 600 }
+    .note { font-size: 13px; fill: #59636e }
     .ours { font-weight: 600 }
+    .number { font-size: 13px }
+    .more { opacity: 0.5 }
     .page { fill: #ffffff }
     @media (prefers-color-scheme: dark) {
       text { fill: #e8ecf0 }
@@ -36,55 +42,75 @@ STYLE = """
 
 @dataclass(frozen=True)
 class Bar:
-    name: str
-    family: str
     value: float
     label: str
 
 
 @dataclass(frozen=True)
-class Panel:
-    """Bars below a title, the best on top."""
+class Row:
+    """A system, and a bar for each number of connections that it was measured at."""
 
-    title: str
-    note: str
+    name: str
+    family: str
     bars: Sequence[Bar]
 
     @property
     def height(self) -> int:
-        return 62 + ROW * len(self.bars)
+        return 12 + BAR * len(self.bars)
 
-    def drawn(self, top: int) -> list[str]:
-        longest = max((bar.value for bar in self.bars), default=1)
-        room = WIDTH - NAMES - NUMBERS - 40
+    def drawn(self, top: int, scale: float) -> list[str]:
+        start = MARGIN + NAMES
+        kind = "ours" if self.family == "wsadapter" else ""
+        middle = top + BAR * len(self.bars) / 2 + 5
         lines = [
-            f'  <text class="title" x="20" y="{top + 24}">{escape(self.title)}</text>',
-            f'  <text class="note" x="20" y="{top + 42}">{escape(self.note)}</text>',
+            f'  <text class="{kind}" x="{start - 10}" y="{middle:g}" text-anchor="end">'
+            f"{escape(self.name)}</text>"
         ]
         for index, bar in enumerate(self.bars):
-            y = top + 54 + ROW * index
-            length = max(1.0, room * bar.value / longest)
-            lines += _drawn_bar(bar, y, length)
+            lines += self._drawn_bar(bar, top + BAR * index, scale, more=index > 0)
+        return lines
+
+    def _drawn_bar(self, bar: Bar, y: int, scale: float, *, more: bool) -> list[str]:
+        start, length = MARGIN + NAMES, max(1.0, bar.value * scale)
+        shade = f"{self.family} more" if more else self.family
+        return [
+            f'  <rect class="{shade}" x="{start}" y="{y}" width="{length:.1f}" '
+            f'height="{BAR - 2}" rx="2" fill="{COLOURS[self.family]}"/>',
+            f'  <text class="number" x="{start + length + 6:.1f}" y="{y + BAR - 3}">'
+            f"{escape(bar.label)}</text>",
+        ]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Rows below a title, the best on top."""
+
+    title: str
+    note: str
+    rows: Sequence[Row]
+
+    @property
+    def height(self) -> int:
+        return 76 + sum(row.height for row in self.rows)
+
+    def drawn(self, top: int) -> list[str]:
+        longest = max((bar.value for row in self.rows for bar in row.bars), default=1)
+        scale = (WIDTH - NAMES - NUMBERS - 2 * MARGIN) / longest
+        lines = [
+            f'  <text class="title" x="{MARGIN}" y="{top + 32}">{escape(self.title)}</text>',
+            f'  <text class="note" x="{MARGIN}" y="{top + 54}">{escape(self.note)}</text>',
+        ]
+        y = top + 72
+        for row in self.rows:
+            lines += row.drawn(y, scale)
+            y += row.height
         return lines
 
 
-def _drawn_bar(bar: Bar, y: int, length: float) -> list[str]:
-    start, middle = 20 + NAMES, y + BAR - 3
-    kind = "ours" if bar.family == "wsadapter" else ""
-    return [
-        f'  <text class="{kind}" x="{start - 10}" y="{middle}" text-anchor="end">'
-        f"{escape(bar.name)}</text>",
-        f'  <rect class="{bar.family}" x="{start}" y="{y}" width="{length:.1f}" height="{BAR}" '
-        f'rx="2" fill="{COLOURS[bar.family]}"/>',
-        f'  <text class="{kind}" x="{start + length + 8:.1f}" y="{middle}">'
-        f"{escape(bar.label)}</text>",
-    ]
-
-
 def chart(report: Report) -> str:
-    """The bursts and the full fan-outs of the smallest size."""
-    panels = [panel for panel in (bursts(report), fan_outs(report)) if panel.bars]
-    height = sum(panel.height for panel in panels) + 40
+    """The bursts and the full fan-outs, at all sizes."""
+    panels = [panel for panel in (bursts(report), fan_outs(report)) if panel.rows]
+    height = sum(panel.height for panel in panels) + 44
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" '
         f'width="{WIDTH}" height="{height}" role="img" aria-label="Benchmark">',
@@ -95,36 +121,72 @@ def chart(report: Report) -> str:
     for panel in panels:
         lines += panel.drawn(top)
         top += panel.height
-    lines.append(f'  <text class="note" x="20" y="{top + 24}">{escape(_source(report))}</text>')
+    source = escape(_source(report))
+    lines.append(f'  <text class="note" x="{MARGIN}" y="{top + 26}">{source}</text>')
     return "\n".join([*lines, "</svg>", ""])
 
 
 def bursts(report: Report) -> Panel:
-    size = min(report.sizes("burst"), default=0)
-    bars = [
-        Bar(result.system, result.family, rate, grouped(rate))
-        for result in report.of("burst", size)
-        for rate in [result.values["deliveries_per_second"]]
-    ]
     return Panel(
-        f"A burst of messages to {grouped(size)} connections",
-        "Deliveries per second; more is better.",
-        sorted(bars, key=lambda bar: -bar.value),
+        f"A burst of messages to {_sizes(report, 'burst')} connections",
+        f"Deliveries per second; more is better.{_legend(report, 'burst')}",
+        sorted(
+            _rows(report, "burst", "deliveries_per_second", short),
+            key=lambda row: -row.bars[0].value,
+        ),
     )
 
 
 def fan_outs(report: Report) -> Panel:
-    size = min(report.sizes("closed"), default=0)
-    bars = [
-        Bar(result.system, result.family, time, f"{time:.1f} ms")
-        for result in report.of("closed", size)
-        for time in [result.values["p50_ms"]]
-    ]
     return Panel(
-        f"One message to {grouped(size)} connections",
-        "Milliseconds until the last one has it (median); less is better.",
-        sorted(bars, key=lambda bar: bar.value),
+        f"One message to {_sizes(report, 'closed')} connections",
+        f"Median time until the last one has it; less is better.{_legend(report, 'closed')}",
+        sorted(
+            _rows(report, "closed", "p50_ms", milliseconds),
+            key=lambda row: row.bars[0].value,
+        ),
     )
+
+
+def _rows(report: Report, measure: str, name: str, label: Callable[[float], str]) -> list[Row]:
+    systems = {result.system: result.family for result in report.of(measure)}
+    return [
+        Row(
+            system,
+            family,
+            [
+                Bar(result.values[name], label(result.values[name]))
+                for size in report.sizes(measure)
+                for result in report.of(measure, size)
+                if result.system == system
+            ],
+        )
+        for system, family in systems.items()
+        if not any(variant in system for variant in VARIANTS)
+    ]
+
+
+def _sizes(report: Report, measure: str) -> str:
+    return " and ".join(map(grouped, report.sizes(measure)))
+
+
+def _legend(report: Report, measure: str) -> str:
+    sizes = report.sizes(measure)
+    if len(sizes) != 2:
+        return ""
+    return f" Upper bar: {grouped(sizes[0])}, lower bar: {grouped(sizes[1])}."
+
+
+def short(value: float) -> str:
+    """Three digits that count, in millions or thousands where there are so many."""
+    for unit, name in ((1e6, " M"), (1e3, " k")):
+        if value >= 0.9995 * unit:
+            return f"{value / unit:.3g}{name}"
+    return f"{value:.3g}"
+
+
+def milliseconds(value: float) -> str:
+    return f"{value:.1f} ms" if value < 100 else f"{grouped(value)} ms"
 
 
 def _source(report: Report) -> str:

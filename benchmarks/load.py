@@ -92,16 +92,6 @@ class Expectation:
         )
 
 
-@dataclass(slots=True)
-class Newcomer:
-    """A connection on its way in: what it has received, and what it still waits for."""
-
-    socket: socket.socket
-    greetings: int
-    received: bytes = b""
-    accepted: bool = False
-
-
 @dataclass(frozen=True)
 class Manners:
     """How a client of a system behaves: its request, first messages and heartbeat."""
@@ -129,6 +119,47 @@ class Manners:
         return "\r\n".join([*lines, "", ""]).encode()
 
 
+class Newcomer:
+    """A connection on its way in: what it has received, and what it still waits for."""
+
+    def __init__(self, client: socket.socket, manners: Manners) -> None:
+        self.socket = client
+        self._manners = manners
+        self._greetings = manners.greetings
+        self._received = b""
+        self._accepted = False
+
+    def welcomed(self, received: bytes) -> bool:
+        """Whether it has, with this, all that a server sends before a client is served.
+
+        Raises:
+            DeliveryError: it was refused, or is not greeted as the system says.
+        """
+        self._received += received
+        if not self._accepted and not self._is_accepted():
+            return False
+        frames, self._received = split_frames(self._received)
+        if any(opcode == CLOSE for opcode, _ in frames):
+            raise Refused(f"the server closed a new connection: {frames[-1][1]!r}")
+        self._greetings -= len(frames)
+        if self._greetings < 0 or (self._greetings == 0 and self._received):
+            raise WrongBytes(f"a new connection was sent too much: {frames[-1:]!r}")
+        return self._greetings == 0
+
+    def _is_accepted(self) -> bool:
+        head, end, rest = self._received.partition(b"\r\n\r\n")
+        if not end:
+            return False
+        if not head.startswith(b"HTTP/1.1 101 "):
+            raise Refused(f"a handshake was answered with {head.splitlines()[0].decode()}")
+        if self._manners.compression and b"server_no_context_takeover" not in head.lower():
+            raise Refused("permessage-deflate was not negotiated")
+        for text in self._manners.hello:
+            self.socket.send(client_frame(TEXT, text.encode()))
+        self._accepted, self._received = True, rest
+        return True
+
+
 class Crowd:
     """Connections to one server, or evenly to several.
 
@@ -136,14 +167,21 @@ class Crowd:
         ports: on 127.0.0.1.
         manners: what the system wants of its clients.
         patience_seconds: without a single byte, until what is missing counts as lost.
+        receive_buffer: bytes that the kernel keeps for a client; None leaves it to the kernel.
     """
 
     def __init__(
-        self, ports: Sequence[int], manners: Manners, *, patience_seconds: float = PATIENCE
+        self,
+        ports: Sequence[int],
+        manners: Manners,
+        *,
+        patience_seconds: float = PATIENCE,
+        receive_buffer: int | None = None,
     ) -> None:
         self._patience = patience_seconds
+        self._receive_buffer = receive_buffer
         self._ports = ports
-        self._manners = manners
+        self.manners = manners
         self._requests = {port: manners.request(port) for port in ports}
         self._epoll = select.epoll()
         self._sockets: dict[int, socket.socket] = {}
@@ -180,42 +218,24 @@ class Crowd:
         for connection in self._ready("a handshake"):
             if connection not in newcomers:
                 self._attend_to(connection)
-            elif self._welcomed(newcomers[connection]):
+            elif newcomers[connection].welcomed(self._read(newcomers[connection].socket)):
                 self._sockets[connection] = newcomers.pop(connection).socket
 
     def _knock(self, number: int) -> Newcomer:
         port = self._ports[number % len(self._ports)]
-        client = socket.create_connection(("127.0.0.1", port), timeout=self._patience)
+        client = self._connected(port)
         client.sendall(self._requests[port])
         client.setblocking(False)
         self._epoll.register(client.fileno(), EVENTS)
-        return Newcomer(client, self._manners.greetings)
+        return Newcomer(client, self.manners)
 
-    def _welcomed(self, newcomer: Newcomer) -> bool:
-        """Whether it has all that a server sends before a client is served."""
-        newcomer.received += self._read(newcomer.socket)
-        if not newcomer.accepted and not self._accepted(newcomer):
-            return False
-        frames, newcomer.received = split_frames(newcomer.received)
-        if any(opcode == CLOSE for opcode, _ in frames):
-            raise Refused(f"the server closed a new connection: {frames[-1][1]!r}")
-        newcomer.greetings -= len(frames)
-        if newcomer.greetings < 0 or (newcomer.greetings == 0 and newcomer.received):
-            raise WrongBytes(f"a new connection was sent too much: {frames[-1:]!r}")
-        return newcomer.greetings == 0
-
-    def _accepted(self, newcomer: Newcomer) -> bool:
-        head, end, rest = newcomer.received.partition(b"\r\n\r\n")
-        if not end:
-            return False
-        if not head.startswith(b"HTTP/1.1 101 "):
-            raise Refused(f"a handshake was answered with {head.splitlines()[0].decode()}")
-        if self._manners.compression and b"server_no_context_takeover" not in head.lower():
-            raise Refused("permessage-deflate was not negotiated")
-        for text in self._manners.hello:
-            newcomer.socket.send(client_frame(TEXT, text.encode()))
-        newcomer.accepted, newcomer.received = True, rest
-        return True
+    def _connected(self, port: int) -> socket.socket:
+        client = socket.socket()
+        if self._receive_buffer is not None:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._receive_buffer)
+        client.settimeout(self._patience)
+        client.connect(("127.0.0.1", port))
+        return client
 
     def _read(self, client: socket.socket) -> bytes:
         try:
@@ -281,6 +301,34 @@ class Crowd:
         """As `expect`, for all but the first connection, which has received it already."""
         self._expectation = Expectation(stream, list(self._sockets)[1:])
 
+    def collect(self, frames: int) -> list[list[bytes]]:
+        """Wait for so many frames at each connection; returns their payloads, by connection.
+
+        Raises:
+            DeliveryError: a connection received fewer, or more.
+        """
+        received = dict.fromkeys(self._sockets, b"")
+        texts: dict[int, list[bytes]] = {connection: [] for connection in self._sockets}
+        waiting = set(self._sockets)
+        while waiting:
+            for connection in self._ready("a frame"):
+                whole, received[connection] = split_frames(
+                    received[connection] + self._read_all(self._sockets[connection])
+                )
+                texts[connection] += [payload for _, payload in whole]
+                if len(texts[connection]) >= frames:
+                    waiting.discard(connection)
+        self.check_silence()
+        if any(len(each) > frames for each in texts.values()):
+            raise WrongBytes("a connection received more frames than were sent")
+        return list(texts.values())
+
+    def _read_all(self, client: socket.socket) -> bytes:
+        chunks: list[bytes] = []
+        while chunk := self._read(client):
+            chunks.append(chunk)
+        return b"".join(chunks)
+
     # Sitting idle
 
     def attend(self, seconds: float) -> None:
@@ -302,7 +350,7 @@ class Crowd:
     def _answer(self, opcode: int, payload: bytes) -> bytes:
         if opcode == PING:
             return client_frame(PONG, payload)
-        answer = self._manners.answers.get(payload.decode("utf-8", "replace"))
+        answer = self.manners.answers.get(payload.decode("utf-8", "replace"))
         if opcode != TEXT or answer is None:
             raise WrongBytes(f"an idle connection received {payload[:60]!r}")
         return client_frame(TEXT, answer.encode())
@@ -332,17 +380,18 @@ def client_frame(opcode: int, payload: bytes) -> bytes:
 def split_frames(received: bytes) -> tuple[list[tuple[int, bytes]], bytes]:
     """The whole frames (opcode, payload) that a server's bytes begin with, and the rest."""
     frames: list[tuple[int, bytes]] = []
-    while len(received) >= 2:
-        length, start = received[1] & 0x7F, 2
+    at = 0
+    while len(received) >= at + 2:
+        length, start = received[at + 1] & 0x7F, at + 2
         if length == 126:
-            length, start = int.from_bytes(received[2:4]), 4
+            length, start = int.from_bytes(received[start : start + 2]), start + 2
         elif length == 127:
-            length, start = int.from_bytes(received[2:10]), 10
+            length, start = int.from_bytes(received[start : start + 8]), start + 8
         if len(received) < start + length:
             break
-        frames.append((received[0] & 0x0F, received[start : start + length]))
-        received = received[start + length :]
-    return frames, received
+        frames.append((received[at] & 0x0F, received[start : start + length]))
+        at = start + length
+    return frames, received[at:]
 
 
 def inflate(payload: bytes) -> bytes:

@@ -79,6 +79,9 @@ class PublishingProcess:
     def broadcasted(self) -> Broadcasting:
         return Broadcasting(*self.answer())
 
+    def broadcast_in_lanes(self, payloads: Sequence[str], priorities: Sequence[int]) -> None:
+        self.request("lanes", [payloads, priorities])
+
     def target(self, payloads: Sequence[str]) -> None:
         self.request("target", payloads)
 
@@ -105,8 +108,8 @@ def place_from_text(text: str) -> Place:
 
 def serve(publisher: Publisher) -> None:
     """Answer requests until there are no more."""
-    verbs: Mapping[str, Callable[[Publisher, list[str]], Any]]
-    verbs = {"broadcast": _broadcast, "target": _target}
+    verbs: Mapping[str, Callable[[Publisher, Any], Any]]
+    verbs = {"broadcast": _broadcast, "lanes": _broadcast_in_lanes, "target": _target}
     print(json.dumps("ready"), flush=True)
     for line in sys.stdin:
         request = json.loads(line)
@@ -117,6 +120,10 @@ def _broadcast(publisher: Publisher, payloads: list[str]) -> Broadcasting:
     began, cpu = time.monotonic(), time.process_time()
     publisher.broadcast(payloads)
     return Broadcasting(began, time.process_time() - cpu)
+
+
+def _broadcast_in_lanes(publisher: Publisher, argument: tuple[list[str], list[int]]) -> None:
+    publisher.broadcast_in_lanes(*argument)
 
 
 def _target(publisher: Publisher, payloads: list[str]) -> Targeting:

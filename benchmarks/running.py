@@ -70,6 +70,7 @@ def start(
     heartbeats: bool = False,
     compression: bool = False,
     server_cores: Sequence[frozenset[int]] | None = None,
+    receive_buffer: int | None = None,
 ) -> Iterator[Running]:
     """Start a system, its Redis and its publisher; nothing is left of them afterwards.
 
@@ -78,6 +79,7 @@ def start(
         cores: who runs where.
         heartbeats, compression: as `Place` has them.
         server_cores: the core of each server process, where there are several.
+        receive_buffer: as `Crowd` has it.
     """
     with ExitStack() as stack:
         directory = Path(tempfile.mkdtemp(prefix="benchmark-"))
@@ -93,7 +95,7 @@ def start(
             ports.append(one.port)
         publisher = PublishingProcess(system, place, cores.others)
         stack.callback(publisher.end)
-        crowd = Crowd(ports, manners(system, place))
+        crowd = Crowd(ports, manners(system, place), receive_buffer=receive_buffer)
         stack.callback(crowd.close)
         client = redis.Redis(port=place.redis_port)
         client.ping()

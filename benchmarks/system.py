@@ -43,6 +43,10 @@ class Publisher(ABC):
     def send_to_user(self, user: str, payload: str) -> None:
         """Push to the connections of one user (or room), as synchronous code does."""
 
+    def broadcast_in_lanes(self, payloads: Sequence[str], priorities: Sequence[int]) -> None:
+        """As `broadcast`, with a priority for each; of systems with the measure ``lanes``."""
+        raise NotImplementedError(f"{type(self).__name__} knows no priorities.")
+
     def close(self) -> None:  # noqa: B027 (optional)
         """Let go of connections."""
 

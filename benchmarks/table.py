@@ -9,18 +9,25 @@ from benchmarks.results import Report, Result
 
 #: What everything is compared with.
 STOCK = "Channels, pub/sub layer, uvicorn"
+#: The same on the server that stands at the end of a name of wsadapter's.
+STOCK_ON = {"uvicorn": STOCK, "daphne": "Channels, pub/sub layer, daphne"}
 LIMIT = "C loop"
 ABSENT = "–"
 
 
 @dataclass(frozen=True)
 class Table:
-    """A title, a note below it, the headings and the rows; the first column holds names."""
+    """A title, a note below it, the headings and the rows; the first column holds names.
+
+    Attributes:
+        footnotes: below the rows.
+    """
 
     title: str
     note: str
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]
+    footnotes: Sequence[str] = ()
 
     def as_text(self, *, bold: Callable[[str], str] = str) -> str:
         widths = [max(map(len, column)) for column in zip(self.headings, *self.rows, strict=True)]
@@ -29,13 +36,15 @@ class Table:
         for row in self.rows:
             line = _line(row, widths)
             lines.append(bold(line) if row[0].startswith("wsadapter") else line)
-        return "\n".join([*(line for line in lines if line), rule])
+        return "\n".join([*(line for line in lines if line), rule, *self.footnotes])
 
     def as_markdown(self) -> str:
         separators = ["---", *["---:"] * (len(self.headings) - 1)]
         grid = [self.headings, separators, *self.rows]
         lines = ["| " + " | ".join(row) + " |" for row in grid]
-        return "\n".join([f"**{self.title}.** {self.note}".rstrip(), "", *lines])
+        top = f"**{self.title}.** {self.note}".rstrip()
+        below = ["", " ".join(self.footnotes)] if self.footnotes else []
+        return "\n".join([top, "", *lines, *below])
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
@@ -58,19 +67,20 @@ def _closed(report: Report, results: Sequence[Result], size: int) -> Table:
     return Table(
         f"One message to {grouped(size)} connections",
         "Milliseconds until the last one has it; the next message follows then.",
-        ["", "p50 ms", "p99 ms", "× stock", "× best peer", "÷ C loop", *CPU_HEADINGS],
+        ["", "p50 ms", "p99 ms", "rounds", *RATIOS, "÷ C loop", *CPU_HEADINGS],
         [
             [
                 result.system,
                 number(result, "p50_ms", 1),
                 number(result, "p99_ms", 1),
-                better.to_stock(result),
-                better.to_peer(result),
+                number(result, "rounds"),
+                *better.ratios(result),
                 better.to_limit(result),
                 *_cpu(result),
             ]
             for result in results
         ],
+        _notes(results, FEW_ROUNDS, SAME_SERVER, PATIENT, NCHAN),
     )
 
 
@@ -79,21 +89,22 @@ def _burst(report: Report, results: Sequence[Result], size: int) -> Table:
     return Table(
         f"A burst of {bursts(results)} messages to {grouped(size)} connections",
         "Deliveries a second, until the last connection has the last message.",
-        ["", "deliveries/s", "× stock", "× best peer", "× C loop", *CPU_HEADINGS],
+        ["", "deliveries/s", *RATIOS, "× C loop", *CPU_HEADINGS],
         [
             [
                 result.system,
                 number(result, "deliveries_per_second"),
-                better.to_stock(result),
-                better.to_peer(result),
+                *better.ratios(result),
                 better.to_limit(result),
                 *_cpu(result),
             ]
             for result in results
         ],
+        _notes(results, ONE_SEND, SAME_SERVER, SOCKETIO, PATIENT, NCHAN),
     )
 
 
+RATIOS = ("× stock", "× stock, same server", "× best peer")
 CPU_HEADINGS = ("server CPU", "client CPU", "publisher CPU")
 
 
@@ -127,6 +138,7 @@ def _targeted(report: Report, results: Sequence[Result], size: int) -> Table:
             ]
             for result in results
         ],
+        _notes(results, NCHAN),
     )
 
 
@@ -135,31 +147,76 @@ def _connect(report: Report, results: Sequence[Result], size: int) -> Table:
     return Table(
         f"Connecting, up to {grouped(size)}",
         "wsadapter and Channels load a Django session and its user; the others know nobody.",
-        ["", "connects/s", "× stock", "client CPU"],
+        ["", "connects/s", *RATIOS, "client CPU"],
         [
             [
                 result.system,
                 number(result, "connects_per_second"),
-                more.to_stock(result),
+                *more.ratios(result),
                 percent(result, "client_cpu"),
             ]
             for result in results
         ],
+        _notes(results, SAME_SERVER, PATIENT, NCHAN),
     )
 
 
 def _idle(report: Report, results: Sequence[Result], size: int) -> Table:
+    memory, cpu = Comparison(results, "kib_per_connection"), Comparison(results, "cpu")
     return Table(
         f"{grouped(size)} idle connections",
-        "With the heartbeats that each system has by default.",
-        ["", "KiB per connection", "server CPU", "Redis commands per connection and minute"],
+        "With the heartbeats that each system has by default, or that its README recommends.",
+        [
+            *("", "KiB per connection", "× stock, same server", "server CPU"),
+            *("× stock, same server", "Redis commands per connection and minute"),
+        ],
         [
             [
                 result.system,
                 number(result, "kib_per_connection", 1),
+                memory.to_stock_on_same_server(result),
                 percent(result, "cpu", 1),
+                cpu.to_stock_on_same_server(result),
                 number(result, "redis_commands_per_connection_minute", 3),
             ]
+            for result in results
+        ],
+        _notes(results, LESS_IS_BETTER, NCHAN),
+    )
+
+
+def _storm(report: Report, results: Sequence[Result], size: int) -> Table:
+    sooner = Comparison(results, "seconds", smaller_is_better=True)
+    return Table(
+        f"{grouped(size)} handshakes at once",
+        "None waits for another; one client who is there already sends a ping every 50 ms.",
+        [
+            *("", "accepted", "seconds until the last", "× stock, same server"),
+            *("ping, median ms", "ping, worst ms", "client CPU"),
+        ],
+        [
+            [
+                result.system,
+                number(result, "accepted"),
+                number(result, "seconds", 1),
+                sooner.to_stock_on_same_server(result),
+                number(result, "p50_ping_ms", 1),
+                number(result, "worst_ping_ms", 1),
+                percent(result, "client_cpu"),
+            ]
+            for result in results
+        ],
+        _notes(results, BACKLOG, SLOW_DAPHNE),
+    )
+
+
+def _lanes(report: Report, results: Sequence[Result], size: int) -> Table:
+    return Table(
+        f"Order in each lane, {grouped(size)} connections",
+        "A bulk of four priorities: in every lane nothing was lost, doubled or out of order.",
+        ["", "messages", "overtaken by a later one"],
+        [
+            [result.system, number(result, "messages"), number(result, "overtaken")]
             for result in results
         ],
     )
@@ -168,8 +225,8 @@ def _idle(report: Report, results: Sequence[Result], size: int) -> Table:
 def _compressed(report: Report, results: Sequence[Result], size: int) -> Table:
     return Table(
         f"Compressed bursts to {grouped(size)} connections",
-        "permessage-deflate without context takeover, beside the same messages uncompressed.",
-        ["", "deliveries/s", "uncompressed", "of it", "bytes", "uncompressed", "client CPU"],
+        "permessage-deflate without context takeover, beside the same messages plain.",
+        ["", "deliveries/s", "plain", "share of plain", "bytes", "plain bytes", "client CPU"],
         [
             [
                 result.system,
@@ -189,7 +246,7 @@ def _scale(report: Report, results: Sequence[Result], size: int) -> Table:
     return Table(
         f"Bursts to {grouped(size)} connections from one and two server processes",
         "On two cores, the second process shares its core with Redis, publisher and load client.",
-        ["", "one: deliveries/s", "two: deliveries/s", "two by one", "client CPU"],
+        ["", "one: deliveries/s", "two: deliveries/s", "two ÷ one", "client CPU"],
         [
             [
                 result.system,
@@ -209,9 +266,51 @@ MAKERS: dict[str, Callable[[Report, Sequence[Result], int], Table]] = {
     "targeted": _targeted,
     "connect": _connect,
     "idle": _idle,
+    "storm": _storm,
+    "lanes": _lanes,
     "compressed": _compressed,
     "scale": _scale,
 }
+
+
+@dataclass(frozen=True)
+class Footnote:
+    """Stands below a table that has a system with this in its name."""
+
+    text: str
+    of: str = ""
+
+
+FEW_ROUNDS = Footnote("p99 of fewer than a hundred rounds is that of the slowest one.")
+SAME_SERVER = Footnote(
+    '"× stock" is stock Channels on uvicorn; "same server" is wsadapter beside stock Channels '
+    "on that server, where it was measured.",
+    of="wsadapter",
+)
+LESS_IS_BETTER = Footnote("Here × is how much of what stock Channels takes: less is better.")
+ONE_SEND = Footnote(
+    "The C loop pays one send() for each frame; what joins frames passes it.", of=LIMIT
+)
+SOCKETIO = Footnote(
+    "python-socketio has no batches: its burst is one emit() after another.", of="python-socketio"
+)
+BACKLOG = Footnote("All servers were started with a backlog of 4 096 handshakes.")
+SLOW_DAPHNE = Footnote(
+    "daphne by default refuses handshakes that take more than 5 seconds; here it had 60.",
+    of="daphne",
+)
+NCHAN = Footnote("nchan keeps its messages in nginx's memory: it runs without Redis.", of="nchan")
+PATIENT = Footnote(
+    '"Patient collector" is a variant: no aim is read from it.', of="patient collector"
+)
+
+
+def _notes(results: Sequence[Result], *footnotes: Footnote) -> list[str]:
+    return [
+        footnote.text
+        for footnote in footnotes
+        if any(footnote.of in result.system for result in results)
+    ]
 
 
 class Comparison:
@@ -227,6 +326,12 @@ class Comparison:
         self._name = name
         self._smaller_is_better = smaller_is_better
         self._stock = next((self._of(one) for one in every if one.system == STOCK), None)
+        self._stock_on = {
+            server: self._of(one)
+            for server, stock in STOCK_ON.items()
+            for one in every
+            if one.system == stock
+        }
         self._limit = next((self._of(one) for one in every if one.system == LIMIT), None)
         peers = [self._of(one) for one in every if one.family == "peer"]
         self._peer = (min if smaller_is_better else max)(peers) if peers else None
@@ -236,6 +341,21 @@ class Comparison:
 
     def to_stock(self, result: Result) -> str:
         return self._times_better(result, self._stock)
+
+    def to_stock_on_same_server(self, result: Result) -> str:
+        """Of wsadapter's systems; the others have no counterpart in stock Channels."""
+        if result.family != "wsadapter":
+            return ABSENT
+        server = next((server for server in STOCK_ON if server in result.system), "")
+        return self._times_better(result, self._stock_on.get(server))
+
+    def ratios(self, result: Result) -> list[str]:
+        """As `RATIOS` has them."""
+        return [
+            self.to_stock(result),
+            self.to_stock_on_same_server(result),
+            self.to_peer(result),
+        ]
 
     def to_peer(self, result: Result) -> str:
         return self._times_better(result, self._peer)

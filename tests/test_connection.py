@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import tracemalloc
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -21,7 +22,7 @@ from wsadapter.servers import EXTENSION
 from wsadapter.signals import delivery_failed, message_dropped
 from wsadapter.wire.frames import frame_bytes
 from wsadapter.wire.joined import MAX_JOINED_SIZE
-from wsadapter.wire.orders import Push
+from wsadapter.wire.orders import Kick, Message, Push
 from wsadapter.wire.outbox import Overflow, Priority
 
 ACCEPT = {"type": "websocket.accept", "subprotocol": None}
@@ -75,7 +76,12 @@ def make(
     monkeypatch.setattr("wsadapter.servers.can_be_stepped", lambda send: stepped)
 
     def connection(**options: Any) -> Connection:
-        options = {"max_outbox_size": 30, "on_closing": lambda: None, **options}
+        options = {
+            "max_outbox_size": 30,
+            "item_bytes": 0,
+            "on_closing": lambda: None,
+            **options,
+        }
         made = Connection({"type": "websocket"}, server.send, **options)
         made.client_id = "tab"
         return made
@@ -385,6 +391,42 @@ async def test_every_priority_leaves(
     assert server.frames == ["a frame"]
 
 
+# What a channel layer has for it
+
+
+@pytest.mark.parametrize(
+    ("kick", "closes"),
+    [
+        (Kick(4000, "enough"), True),
+        (Kick(4000, "enough", session="its"), True),
+        (Kick(4000, "enough", session="another"), False),
+        (Kick(4000, "enough", serial="another"), False),
+    ],
+)
+async def test_a_kick_closes_whom_it_means(
+    connection: Connection, server: Server, kick: Kick, closes: bool
+) -> None:
+    connection.sessions = ("its",)
+    await connection.accept(ACCEPT)
+    connection.kick(kick)
+    await settle()
+    close = {"type": "websocket.close", "code": 4000, "reason": "enough"}
+    assert server.took[1:] == ([close] if closes else [])
+    connection.kick(Kick(4001, serial=connection.serial))
+    assert connection.close_code == (4000 if closes else 4001)
+
+
+async def test_events_and_gaps_are_handed_on(make: Callable[..., Connection]) -> None:
+    events: list[Message] = []
+    gaps: list[bool] = []
+    connection = make(on_event=events.append, on_gap=lambda: gaps.append(True))
+    event = {"type": "order.paid"}
+    connection.event(event)
+    assert events == [event] and events[0] is event and not gaps
+    connection.gap()
+    assert len(events) == 1 and gaps == [True]
+
+
 # Drops, and who hears of them
 
 
@@ -502,7 +544,7 @@ async def test_an_end_without_untold_drops_tells_nothing(
 
 
 class FrameServer(Server):
-    """A server that also takes ready frames, unless it is stopped.
+    """A server that also takes ready frames, unless it is stopped. It is its own writer.
 
     Attributes:
         writes: what its transport was given, in this order, however it came.
@@ -513,6 +555,7 @@ class FrameServer(Server):
     def __init__(self) -> None:
         super().__init__()
         self.writes: list[bytes] = []
+        self.frame_writer = self
 
     async def send(self, event: dict[str, Any]) -> None:
         await super().send(event)
@@ -521,12 +564,15 @@ class FrameServer(Server):
         elif event["type"] == "websocket.close":
             self.writes.append(CLOSE)
 
-    def write_frames(self, frames: bytes) -> bool:
+    @property
+    def ready(self) -> bool:
+        return self.running.is_set()
+
+    def write(self, frames: bytes) -> None:
+        assert self.ready, "nothing may be written that it has no room for"
         if self.refuses is not None:
             raise self.refuses
-        if self.running.is_set():
-            self.writes.append(frames)
-        return self.running.is_set()
+        self.writes.append(frames)
 
     @property
     def scope(self) -> dict[str, Any]:
@@ -551,7 +597,12 @@ async def prepare(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Prepare]:
 
     async def connection(**options: Any) -> tuple[Connection, FrameServer]:
         server = FrameServer()
-        options = {"max_outbox_size": 1000, "on_closing": lambda: None, **options}
+        options = {
+            "max_outbox_size": 1000,
+            "item_bytes": 0,
+            "on_closing": lambda: None,
+            **options,
+        }
         made = Connection(server.scope, server.send, **options)
         made.client_id = "tab"
         connections.append(made)
@@ -656,6 +707,20 @@ async def test_a_close_comes_after_what_is_held_and_nothing_after_it(prepare: Pr
     connection.deliver(Push("much too late"))
     await settle()
     assert server.writes == [wire("held", "held, too"), CLOSE]
+
+
+async def test_what_comes_while_others_are_uncorked_does_not_overtake_what_is_held(
+    prepare: Prepare,
+) -> None:
+    """The end of one connection may be pushed to another that still holds frames."""
+    other, other_server = await prepare()
+    failing, server = await prepare(on_closing=lambda: other.deliver(Push("one has left")))
+    server.refuses = RuntimeError("refused")
+    current_cork().hold()
+    for connection in (failing, other):
+        connection.deliver(Push("held"))
+    await settle()
+    assert b"".join(other_server.writes) == wire("held", "one has left")
 
 
 async def test_the_end_drops_what_is_held(prepare: Prepare) -> None:
@@ -858,7 +923,7 @@ async def test_through_a_middleware_pushes_go_through_send(
 
 #: What may happen to a connection: a few of each kind, so that they meet.
 EVENTS = [
-    *(["push"] * 4 + ["huge push"] + ["hold"] * 2 + ["post", "send"]),
+    *(["push"] * 4 + ["huge push", "urgent push", "low push"] + ["hold"] * 2 + ["post", "send"]),
     *(["full", "free"] * 2 + ["turn"] * 3 + ["turns"]),
 ]
 
@@ -905,12 +970,13 @@ class TwistedServer(FrameServer):
         self.running = stopped
         self._keep(self.writes[-1] if self.writes else b"")
 
-    def write_frames(self, frames: bytes) -> bool:
-        if self.held > self._max_held_bytes:
-            return False
-        self.writes.append(frames)
+    @property
+    def ready(self) -> bool:
+        return self.held <= self._max_held_bytes
+
+    def write(self, frames: bytes) -> None:
+        super().write(frames)
         self._keep(frames)
-        return True
 
     def _keep(self, frames: bytes) -> None:
         if not self.running.is_set():
@@ -933,6 +999,7 @@ async def check_order(
         server.scope,
         server.send,
         max_outbox_size=max_outbox_size,
+        item_bytes=0,
         overflow=overflow,
         on_closing=lambda: None,
         **options,
@@ -941,10 +1008,10 @@ async def check_order(
     sent: list[str] = []
     tasks = []
     for number, event in enumerate(events):
-        if event in ("push", "huge push", "post", "send"):
+        if "push" in event or event in ("post", "send"):
             sent.append(f"{event} {number} " + "." * (70_000 if "huge" in event else 10))
         if "push" in event:
-            connection.deliver(Push(sent[-1]))
+            connection.deliver(Push(sent[-1], priority=lane_of(sent[-1])))
         elif event == "post":
             connection.post(sent[-1])
         elif event == "send":
@@ -971,10 +1038,18 @@ async def check_order(
         assert len(arrived) == len(sent) - connection.stats.dropped == connection.stats.messages_out
     else:
         assert arrived.pop() == "CLOSE" and connection.stats.messages_out == len(arrived) + 1
-    left = iter(sent)
-    assert all(frame in left for frame in arrived), "in the order in which they were sent"
+    for lane in Priority:
+        left = iter([frame for frame in sent if lane_of(frame) is lane])
+        assert all(frame in left for frame in arrived if lane_of(frame) is lane), (
+            "in the order in which they were sent"
+        )
     assert connection.stats.bytes_out == sum(map(len, arrived))
     connection.end(1006)
+
+
+def lane_of(frame: str) -> Priority:
+    """By its first word: an urgent or low push, or what is as urgent as most things."""
+    return {"urgent": Priority.URGENT, "low": Priority.LOW}.get(frame.split()[0], Priority.NORMAL)
 
 
 def free(server: FrameServer) -> None:
@@ -991,3 +1066,58 @@ def messages_of(writes: list[bytes]) -> list[str]:
     assert client.parser_exc is None
     payloads = [bytes(frame.data).decode() for frame in client.events_received()]
     return [*payloads, "CLOSE"] if closed else payloads
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "twenty bytes of text", "\N{GRINNING FACE}" * 50, "x" * 5000],
+    ids=["empty", "tiny", "not ASCII", "long"],
+)
+async def test_what_waits_takes_no_more_memory_than_its_bound(text: str) -> None:
+    """Whatever the size of the messages: what each costs beside its payload counts."""
+
+    async def never(event: Any) -> None:
+        await asyncio.Event().wait()
+
+    bound = 256 * 1024
+    connection = Connection(
+        {"type": "websocket"}, never, max_outbox_size=bound, on_closing=lambda: None
+    )
+    connection.state = State.OPEN
+    tracemalloc.start()
+    try:
+        while connection.state is State.OPEN:
+            connection.deliver(Push((text + " ")[:-1]))  # each with a text of its own
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    await connection.stop_writing(cut=False)
+    assert bound * 0.5 < most < bound * 1.2
+
+
+async def test_the_code_of_a_peer_that_has_left_is_the_one_it_gave(
+    make: Callable[..., Connection], server: Server
+) -> None:
+    """Its close frame may be on the way to us when a push fails because of it."""
+    connection = make()
+    await connection.accept(ACCEPT)
+    server.refuses = ConnectionResetError("gone")
+    connection.deliver(Push("too late"))
+    await settle()
+    assert connection.state is State.CLOSED
+    connection.end(1000, "bye")
+    assert (connection.close_code, connection.close_reason) == (1000, "bye")
+
+
+async def test_what_was_collected_for_a_peer_that_leaves_is_not_written_to_nobody(
+    make: Callable[..., Connection], server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = make(max_outbox_size=1000)
+    for number in range(5):
+        connection.deliver(Push(f"push {number}"))
+    # The first write is what notices a connection that was reset.
+    monkeypatch.setattr(servers, "is_closing", lambda send: bool(server.frames))
+    await connection.accept(ACCEPT)
+    await settle()
+    assert connection.state is State.CLOSED
+    assert len(server.frames) == 1

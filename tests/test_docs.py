@@ -12,17 +12,20 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from django.dispatch import Signal
 
 import wsadapter
 from tests.markdown import CHANGELOG, DECISIONS, DOCS, EVERY_PAGE, README, Markdown
 from tests.processes import ROOT
 from tests.test_imports import FLOOR_OF, FLOORS, SOURCES, room_of
-from wsadapter import errors
+from wsadapter import errors, signals
 from wsadapter.close_codes import CloseCode, should_reconnect
 from wsadapter.conf import RULES
 from wsadapter.consumers import AdapterConsumer
 from wsadapter.errors import InvalidMessage
+from wsadapter.layers import RedisChannelLayer
 from wsadapter.layers.publishing import MOST_BYTES_AT_ONCE, MOST_POSTS_AT_ONCE
+from wsadapter.layers.redis import MAX_MESSAGE_AGE_SECONDS
 from wsadapter.wire import envelope
 from wsadapter.wire.envelope import ErrorCode
 from wsadapter.wire.outbox import Overflow, Priority
@@ -59,6 +62,18 @@ def test_the_settings_table_is_that_of_the_rules() -> None:
     }
     assert table == {key: rule.default for key, rule in RULES.items()}
     assert list(table) == list(RULES)
+
+
+def test_the_layer_options_are_those_of_the_layer() -> None:
+    parameters = inspect.signature(RedisChannelLayer).parameters.values()
+    options = {p.name: p.default for p in parameters if p.kind is not p.VAR_KEYWORD}
+    table = {
+        codes_in(name)[0]: ast.literal_eval(codes_in(default)[0])
+        for name, default, _ in README.table("layer option", "With Redis")
+    }
+    assert table == options
+    assert list(table) == list(options)
+    assert f"older than {MAX_MESSAGE_AGE_SECONDS} seconds" in README.text
 
 
 def is_helper(name: str) -> bool:
@@ -328,3 +343,8 @@ def test_every_decision_is_listed() -> None:
 def test_the_changelog_has_something_to_release() -> None:
     assert "[Unreleased]" in CHANGELOG.sections
     assert any(line.text.startswith("- ") for line in CHANGELOG.prose)
+
+
+def test_the_signals_are_those_that_exist() -> None:
+    exist = [name for name, value in vars(signals).items() if isinstance(value, Signal)]
+    assert first_codes(README.table("signal")) == exist

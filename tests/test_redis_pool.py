@@ -262,3 +262,15 @@ def test_processes_that_forked_get_their_own_replies(redis_server: RedisServer, 
         timeout=30,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_a_pool_that_is_used_up_says_so(redis_server: RedisServer) -> None:
+    pool = RedisPool({"address": redis_server.url}, timeout_seconds=0.1, max_connections=1)
+    taken = pool.sync_client().connection_pool.get_connection()
+    try:
+        with pytest.raises(StoreUnavailable, match="in use for too long"):
+            pool.exchange([("PING",)])
+    finally:
+        pool.sync_client().connection_pool.release(taken)
+    assert pool.exchange([("PING",)]) in ([b"PONG"], [True])
+    pool.sync_client().close()

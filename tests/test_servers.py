@@ -148,12 +148,17 @@ def test_reasons_are_told_since_version_2_3_of_the_specification(scope: Any, tel
 class Offering:
     """A server of whatever make that takes ready frames."""
 
-    compression_level = 0
+    def __init__(self) -> None:
+        self.frame_writer = Writer()
 
     async def send(self, event: Any) -> None: ...
 
-    def write_frames(self, frames: bytes) -> bool:
-        return True
+
+class Writer:
+    compression_level = 0
+    ready = True
+
+    def write(self, frames: bytes) -> None: ...
 
 
 def offering(writer: Any) -> dict[str, Any]:
@@ -162,7 +167,24 @@ def offering(writer: Any) -> dict[str, Any]:
 
 def test_any_server_may_offer_a_writer() -> None:
     server = Offering()
+    writer = server.frame_writer
+    assert servers.frame_writer(offering(writer), server.send, 1000) is writer
+
+
+def test_a_server_may_be_its_own_writer() -> None:
+    server: Any = Offering()
+    server.frame_writer = server
     assert servers.frame_writer(offering(server), server.send, 1000) is server
+
+
+def test_an_offer_counts_only_with_the_send_of_the_server_that_made_it() -> None:
+    """Else what a middleware's ``send`` counts or changes would be passed by."""
+    server, other = Offering(), Offering()
+    scope = offering(server.frame_writer)
+    assert servers.frame_writer(scope, other.send, 1000) is None
+    assert servers.frame_writer(scope, Server2().send, 1000) is None
+    assert servers.frame_writer(scope, partial(server.send), 1000) is None
+    assert servers.frame_writer(offering(server), server.send, 1000) is None
 
 
 @pytest.mark.parametrize(
@@ -173,7 +195,7 @@ def test_any_server_may_offer_a_writer() -> None:
         {"extensions": {servers.EXTENSION: {}}},
         {"extensions": {"websocket.http.response": {}}},
         offering(None),
-        offering(Offering()),
+        offering(Offering().frame_writer),
     ],
     ids=["none", "no extensions", "empty", "others", "nothing", "of somebody else"],
 )
@@ -315,6 +337,15 @@ def daphne() -> Iterator[Callable[..., DaphnePeer]]:
         peer.close()
 
 
+def wrote(peer: DaphnePeer, frame: str) -> bool:
+    """Write a frame if the writer is ready, as a connection does. Returns whether it was."""
+    ready = peer.writer.ready
+    assert isinstance(ready, bool)
+    if ready:
+        peer.writer.write(frame_bytes(frame))
+    return ready
+
+
 def test_twisted_and_autobahn_are_as_they_are_relied_upon(
     daphne: Callable[..., DaphnePeer],
 ) -> None:
@@ -347,7 +378,7 @@ def test_what_twisted_holds_is_measured(daphne: Callable[..., DaphnePeer]) -> No
 
 def test_frames_go_to_the_socket_at_once(daphne: Callable[..., DaphnePeer]) -> None:
     peer = daphne().open()
-    assert peer.writer.write_frames(frame_bytes("at once")) is True
+    assert wrote(peer, "at once")
     assert not peer.reactor.writers, "Twisted has nothing to do"
     peer.receive()
     assert peer.read == frame_bytes("at once")
@@ -358,14 +389,14 @@ def test_what_the_socket_does_not_take_is_twisteds_to_write(
 ) -> None:
     peer = daphne().open()
     frames = [str(number) * 150_000 for number in range(3)]
-    assert peer.writer.write_frames(frame_bytes(frames[0]))
+    assert wrote(peer, frames[0])
     peer.receive()
     assert 0 < len(peer.read) < 150_000 and peer.reactor.writers, "it was written in part"
-    assert peer.writer.write_frames(frame_bytes(frames[1])), "after what waits, not before it"
+    assert wrote(peer, frames[1]), "after what waits, not before it"
     peer.protocol.serverSend("between")
-    assert peer.writer.write_frames(frame_bytes(frames[2]))
+    assert wrote(peer, frames[2])
     peer.drain()
-    assert peer.writer.write_frames(frame_bytes("last"))
+    assert wrote(peer, "last")
     peer.drain()
     expected = [frames[0], frames[1], "between", frames[2], "last"]
     assert peer.read == b"".join(map(frame_bytes, expected))
@@ -376,7 +407,7 @@ def test_frames_and_daphnes_own_are_written_in_their_order(
 ) -> None:
     peer = daphne().open()
     for number in range(3):
-        assert peer.writer.write_frames(frame_bytes(f"ready {number}"))
+        assert wrote(peer, f"ready {number}")
         peer.protocol.serverSend(f"own {number}")
     peer.drain()
     expected = [f"{kind} {number}" for number in range(3) for kind in ("ready", "own")]
@@ -387,9 +418,9 @@ def refuses(peer: DaphnePeer) -> bool:
     """Whether it says so, and has written nothing."""
     peer.drain()
     before = peer.read
-    taken = peer.writer.write_frames(frame_bytes("refused"))
+    taken = wrote(peer, "refused")
     peer.drain()
-    return taken is False and peer.read == before
+    return not taken and peer.read == before
 
 
 def test_daphne_takes_no_frames_before_the_handshake(daphne: Callable[..., DaphnePeer]) -> None:
@@ -422,17 +453,17 @@ def test_daphne_takes_no_frames_past_what_autobahn_has_queued(
 
 def test_daphne_takes_no_frames_while_it_holds_too_much(daphne: Callable[..., DaphnePeer]) -> None:
     peer = daphne(50_000).open()
-    assert peer.writer.write_frames(frame_bytes("x" * 150_000)), "one may pass an empty buffer"
-    assert peer.writer.write_frames(frame_bytes("y")) is False
+    assert wrote(peer, "x" * 150_000), "one may pass an empty buffer"
+    assert not wrote(peer, "y")
     peer.drain()
     assert peer.read == frame_bytes("x" * 150_000)
-    assert peer.writer.write_frames(frame_bytes("y")) is True
+    assert wrote(peer, "y")
 
 
 def test_a_socket_that_is_gone_is_twisteds_to_find(daphne: Callable[..., DaphnePeer]) -> None:
     peer = daphne().open()
     peer.socket.close()
-    peer.writer.write_frames(frame_bytes("for nobody"))
+    assert wrote(peer, "for nobody"), "Twisted does not know yet"
     assert peer.reactor.writers == [peer.transport]
     assert isinstance(peer.transport.doWrite(), Exception)
 
@@ -445,7 +476,9 @@ def test_what_stands_between_daphne_and_its_socket_is_not_passed_by(wrapper: typ
     transport.transport, transport.connected, transport.written = below, True, []
     transport.write = transport.written.append
     protocol = SimpleNamespace(state=3, STATE_OPEN=3, send_queue=[], transport=transport)
-    assert servers.DaphneWriter(protocol, 1000).write_frames(b"a secret") is True
+    writer = servers.DaphneWriter(protocol, 1000)
+    assert writer.ready
+    writer.write(b"a secret")
     assert transport.written == [b"a secret"] and not below.written
 
 
@@ -464,3 +497,13 @@ class Below:
     def writeSomeData(self, data: bytes) -> int:  # noqa: N802
         self.written.append(data)
         return len(data)
+
+
+def test_daphne_knows_that_the_peer_has_left_before_it_says_so() -> None:
+    own, _ = daphne_send()
+    protocol = own.args[0]
+    protocol.STATE_OPEN = 3
+    protocol.state = 3
+    assert not servers.is_closing(own)
+    protocol.state = 0
+    assert servers.is_closing(own)

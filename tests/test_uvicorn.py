@@ -7,12 +7,15 @@ message says which of the two assumptions no longer agree.
 
 from __future__ import annotations
 
+import ast
 import asyncio
+import contextlib
 import inspect
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+import textwrap
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -21,6 +24,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
 from websockets.client import ClientProtocol
+from websockets.exceptions import InvalidState
 from websockets.extensions.permessage_deflate import (
     ClientPerMessageDeflateFactory,
     PerMessageDeflate,
@@ -28,11 +32,12 @@ from websockets.extensions.permessage_deflate import (
 from websockets.frames import Close, Frame, Opcode
 from websockets.http11 import Response
 from websockets.protocol import State
+from websockets.server import ServerProtocol
 from websockets.uri import parse_uri
 
 from wsadapter import servers
 from wsadapter.servers import EXTENSION
-from wsadapter.uvicorn import WebSocketProtocol
+from wsadapter.uvicorn import Frames, WebSocketProtocol
 from wsadapter.wire.frames import frame_bytes
 
 LOOK = "uvicorn has changed: wsadapter/uvicorn.py relies on this"
@@ -49,9 +54,12 @@ class Transport(asyncio.Transport):
         super().__init__()
         self.written: list[bytes] = []
         self.closed = False
+        #: Called by a write, as asyncio's own calls ``pause_writing`` when it holds too much.
+        self.on_write: Callable[[], None] = lambda: None
 
     def write(self, data: Any) -> None:
         self.written.append(bytes(data))
+        self.on_write()
 
     def close(self) -> None:
         self.closed = True
@@ -100,6 +108,19 @@ class Peer:
         (answer,) = self.events()
         assert isinstance(answer, Response) and answer.status_code == 101
         return self.protocol
+
+    @property
+    def writer(self) -> Frames | None:
+        """What the application has got, if it has got anything."""
+        return self.scope.get("extensions", {}).get(EXTENSION, {}).get("writer")
+
+    def write(self, frames: bytes) -> bool:
+        """Write frames if the writer is ready, as a connection does. Returns whether it was."""
+        ready = self.writer is not None and self.writer.ready
+        assert isinstance(ready, bool)
+        if ready:
+            self.protocol.frame_writer.write(frames)
+        return ready
 
     def to_server(self) -> None:
         self.protocol.data_received(b"".join(self.client.data_to_send()))
@@ -152,6 +173,7 @@ async def test_uvicorns_protocol_is_as_it_is_relied_upon(peer: Callable[..., Pee
     assert protocol.writable.is_set(), LOOK
     assert protocol.disconnected is False, LOOK
     assert protocol.transport is stock.transport, LOOK
+    assert not hasattr(protocol, "frame_writer"), LOOK
     assert protocol.conn.state is State.CONNECTING, f"{LOOK}: conn is a websockets.ServerProtocol"
     assert isinstance(protocol.conn.available_extensions, list), f"{LOOK} (websockets)"
     assert protocol.config.ws_per_message_deflate is True, LOOK
@@ -197,23 +219,225 @@ async def test_a_lost_connection_is_disconnected(peer: Callable[..., Peer]) -> N
     assert stock.protocol.writable.is_set(), f"{LOOK}: so writable alone does not say it"
 
 
-@pytest.mark.parametrize("name", ["__init__", "handle_connect"])
+#: The methods of uvicorn's protocol that are overridden, and their arguments.
+OVERRIDDEN = {
+    "handle_connect": ["self", "event"],
+    "pause_writing": ["self"],
+    "resume_writing": ["self"],
+    "connection_lost": ["self", "exc"],
+    "data_received": ["self", "data"],
+    "keepalive_timeout": ["self"],
+    "shutdown": ["self"],
+    "send": ["self", "message"],
+}
+#: And those that are only ours.
+ADDED = {"_negotiated_level", "_note_readiness"}
+
+
+@pytest.mark.parametrize("name", OVERRIDDEN)
 def test_what_is_overridden_is_there_and_called_with_the_same_arguments(name: str) -> None:
-    stock = inspect.signature(getattr(WebSocketsSansIOProtocol, name))
-    assert (
-        list(stock.parameters)[:2]
-        == {
-            "__init__": ["self", "config"],
-            "handle_connect": ["self", "event"],
-        }[name]
-    ), LOOK
+    stock, own = getattr(WebSocketsSansIOProtocol, name), getattr(WebSocketProtocol, name)
+    assert list(inspect.signature(stock).parameters) == OVERRIDDEN[name], LOOK
+    assert list(inspect.signature(own).parameters) == OVERRIDDEN[name], LOOK
+    assert inspect.iscoroutinefunction(stock) is inspect.iscoroutinefunction(own), LOOK
+
+
+def test_the_protocol_is_made_with_its_configuration() -> None:
+    stock = inspect.signature(WebSocketsSansIOProtocol)
+    assert next(iter(stock.parameters)) == "config", LOOK
 
 
 def test_nothing_of_uvicorns_is_overridden_by_accident() -> None:
     own = {name for name in vars(WebSocketProtocol) if not name.startswith("__")}
-    assert own == {"handle_connect", "_negotiated_level", "write_frames"}
-    assert not {"_negotiated_level", "write_frames"} & set(dir(WebSocketsSansIOProtocol)), LOOK
-    assert not hasattr(WebSocketsSansIOProtocol, "compression_level"), LOOK
+    assert own == {*OVERRIDDEN, *ADDED}
+    assert not {*ADDED, "frame_writer"} & set(dir(WebSocketsSansIOProtocol)), LOOK
+
+
+# All that changes whether frames can be written, as uvicorn's source has it
+
+#: What readiness depends on, and which uses of it leave it as it is.
+STATE = {
+    "conn": {
+        *("data_to_send", "events_received", "send_text", "send_binary", "send_ping"),
+        *("parser_exc", "close_sent", "close_rcvd"),
+    },
+    "writable": {"wait"},
+    "disconnected": {"Load"},
+}
+
+#: Where it changes while no frame can be written, before and after: there is no writer yet, or the
+#: handshake has not been answered (see the test of applications that fail).
+WHILE_NOT_READY = {"__init__", "send_500_response"}
+
+Methods = dict[str, ast.FunctionDef | ast.AsyncFunctionDef]
+
+
+def methods_of(kind: type) -> Methods:
+    methods: Methods = {}
+    for name, function in inspect.getmembers(kind, inspect.isfunction):
+        (method,) = ast.parse(textwrap.dedent(inspect.getsource(function))).body
+        assert isinstance(method, ast.FunctionDef | ast.AsyncFunctionDef)
+        methods[name] = method
+    return methods
+
+
+def uses(method: ast.AST) -> Iterator[tuple[ast.Attribute, ast.AST]]:
+    """Every ``self.name``, and what it is part of."""
+    for parent in ast.walk(method):
+        for node in ast.iter_child_nodes(parent):
+            match node:
+                case ast.Attribute(value=ast.Name(id="self")):
+                    yield node, parent
+
+
+def changes(method: ast.AST) -> list[ast.Attribute]:
+    """Where a method changes what readiness depends on, or may: a bare ``self.conn`` counts."""
+    found = []
+    for node, parent in uses(method):
+        how = parent.attr if isinstance(parent, ast.Attribute) else type(node.ctx).__name__
+        if node.attr in STATE and how not in STATE[node.attr]:
+            found.append(node)
+    return found
+
+
+def callers(name: str, methods: Methods) -> dict[str, bool]:
+    """Who names a method, and whether only to call it at once."""
+    found: dict[str, bool] = {}
+    for caller, method in methods.items():
+        for node, parent in uses(method):
+            if node.attr == name:
+                is_call = isinstance(parent, ast.Call) and parent.func is node
+                found[caller] = found.get(caller, True) and is_call
+    return found
+
+
+def unnoticed(methods: Methods, noting: Iterable[str]) -> set[str]:
+    """Where uvicorn can be entered so that readiness changes and nobody looks at it after."""
+    found = set()
+    seen = {*noting, *WHILE_NOT_READY}
+    waiting = [name for name, method in methods.items() if changes(method)]
+    while waiting:
+        if (name := waiting.pop()) in seen:
+            continue
+        seen.add(name)
+        called_by = callers(name, methods)
+        runs_later = isinstance(methods[name], ast.AsyncFunctionDef)
+        is_callback = name in dir(asyncio.Protocol) or not all(called_by.values())
+        if runs_later or is_callback or not called_by:
+            found.add(name)
+        waiting += [caller for caller, at_once in called_by.items() if at_once]
+    return found
+
+
+def noting_methods() -> set[str]:
+    """The overrides that look at readiness at the end."""
+    own = methods_of(WebSocketProtocol)
+    return {
+        name
+        for name in OVERRIDDEN
+        if any(node.attr == "_note_readiness" for node, _ in uses(own[name]))
+    }
+
+
+def test_whatever_changes_readiness_is_overridden_or_called_from_what_is() -> None:
+    methods = methods_of(WebSocketsSansIOProtocol)
+    assert not unnoticed(methods, noting_methods()), f"{LOOK}: override these as well"
+    later = (ast.Lambda, ast.FunctionDef, ast.AsyncFunctionDef)
+    nested = [
+        name
+        for name, tree in methods.items()
+        if sum(isinstance(n, later) for n in ast.walk(tree)) > 1
+    ]
+    assert not nested, f"{LOOK}: what is defined in a method runs later, and has to be read"
+
+
+def test_send_does_not_wait_after_it_has_changed_something() -> None:
+    """Readiness is looked at when it returns."""
+    method = methods_of(WebSocketsSansIOProtocol)["send"]
+    waits = [node.lineno for node in ast.walk(method) if isinstance(node, ast.Await)]
+    assert waits and max(waits) < min(node.lineno for node in changes(method)), LOOK
+
+
+@pytest.mark.parametrize("name", sorted(STATE["conn"]))
+def test_what_is_taken_for_harmless_does_not_change_the_connections_state(name: str) -> None:
+    methods = methods_of(ServerProtocol)
+    seen: set[str] = set()
+    waiting = [name]
+    while waiting:
+        if (called := waiting.pop()) in seen or called not in methods:
+            continue
+        seen.add(called)
+        for node, _ in uses(methods[called]):
+            stored = isinstance(node.ctx, ast.Store)
+            assert not (stored and node.attr in ("state", "_state")), f"{LOOK} (websockets)"
+            waiting.append(node.attr)
+    assert seen or name in vars(ServerProtocol()), f"{LOOK} (websockets)"
+
+
+class EndOfFile(WebSocketsSansIOProtocol):
+    """Uvicorn after an upgrade."""
+
+    def eof_received(self) -> None:
+        self.conn.receive_eof()
+
+
+class Farther(WebSocketsSansIOProtocol):
+    """One that changes something two calls away from what the event loop calls."""
+
+    def start_keepalive(self) -> None:
+        self.loop.call_later(1, self.look_around)
+
+    def look_around(self) -> None:
+        self.give_up()
+
+    def give_up(self) -> None:
+        self.conn.fail(1011)
+
+
+class Called(WebSocketsSansIOProtocol):
+    """One in which something that is covered is now also called from the event loop."""
+
+    def schedule_ping(self) -> None:
+        self.loop.call_later(1, self.handle_parser_exception)
+
+    def handle_parser_exception(self) -> None:
+        self.disconnected = True
+
+
+class Later(WebSocketsSansIOProtocol):
+    async def run_asgi(self) -> None:
+        self.conn.send_close(1011)
+
+
+class Passing(WebSocketsSansIOProtocol):
+    def eof_received(self) -> None:
+        pass_on(self.conn)  # type: ignore[name-defined]  # noqa: F821 - it is only read
+
+
+class Pausing(WebSocketsSansIOProtocol):
+    def eof_received(self) -> None:
+        self.writable.clear()
+
+
+@pytest.mark.parametrize(
+    ("kind", "found"),
+    [
+        (EndOfFile, "eof_received"),
+        (Farther, "look_around"),
+        (Called, "handle_parser_exception"),
+        (Later, "run_asgi"),
+        (Passing, "eof_received"),
+        (Pausing, "eof_received"),
+    ],
+)
+def test_an_upgrade_that_adds_a_way_would_be_seen(kind: type, found: str) -> None:
+    assert unnoticed(methods_of(kind), noting_methods()) == {found}
+
+
+@pytest.mark.parametrize("name", sorted(OVERRIDDEN.keys() - {"handle_connect"}))
+def test_an_override_that_is_left_out_would_be_seen(name: str) -> None:
+    methods = methods_of(WebSocketsSansIOProtocol)
+    assert unnoticed(methods, noting_methods() - {name}) >= {name}
 
 
 def test_an_extension_tells_what_was_negotiated() -> None:
@@ -244,11 +468,22 @@ def test_uvicorn_may_import_it_before_there_are_settings() -> None:
 async def test_the_application_is_offered_the_writer(peer: Callable[..., Peer]) -> None:
     offered = peer()
     await offered.ask()
-    protocol = offered.protocol
-    assert offered.scope["extensions"][EXTENSION] == {"writer": protocol}
+    writer = offered.protocol.frame_writer
+    assert isinstance(writer, Frames)
+    assert offered.scope["extensions"][EXTENSION] == {"writer": writer}
     assert "websocket.http.response" in offered.scope["extensions"], "uvicorn's own stay"
-    assert servers.frame_writer(offered.scope, offered.send, 1000) is protocol
+    assert servers.frame_writer(offered.scope, offered.send, 1000) is writer
     assert servers.can_be_stepped(offered.send)
+    other = peer()
+    await other.ask()
+    assert servers.frame_writer(offered.scope, other.send, 1000) is None
+
+
+async def test_the_writer_writes_to_what_uvicorn_writes_to(peer: Callable[..., Peer]) -> None:
+    """Over TLS that is asyncio's TLS transport, not the socket below it."""
+    offered = peer()
+    protocol = await offered.open()
+    assert protocol.frame_writer.write == protocol.transport.write == offered.transport.write
 
 
 async def test_a_middleware_in_between_switches_it_off(peer: Callable[..., Peer]) -> None:
@@ -274,6 +509,7 @@ async def test_a_bad_handshake_is_answered_and_reaches_no_application(
     bad.protocol.data_received(b"GET /ws/ HTTP/1.1\r\nHost: shop.example\r\n\r\n")
     assert bad.transport.written[0].startswith(b"HTTP/1.1 4")
     assert bad.transport.closed and not bad.protocol.tasks
+    assert bad.protocol.frame_writer is None
 
 
 # Compression
@@ -310,19 +546,19 @@ async def test_what_is_negotiated_decides_the_level(
     negotiating = peer(offer=offer)
     protocol = await negotiating.open()
     assert negotiating.extensions == (f"permessage-deflate; {answer}" if answer else "")
-    assert protocol.compression_level == level
+    assert protocol.frame_writer.compression_level == level
 
 
 async def test_the_level_is_that_of_the_settings(peer: Callable[..., Peer]) -> None:
     with override_settings(WSADAPTER={"COMPRESSION_LEVEL": 9}):
         protocol = await peer(offer=[DEFLATE()]).open()
-    assert protocol.compression_level == 9
+    assert protocol.frame_writer.compression_level == 9
 
 
 async def test_where_uvicorn_is_told_not_to_compress_nothing_is(peer: Callable[..., Peer]) -> None:
     silent = peer(offer=[DEFLATE()], ws_per_message_deflate=False)
     protocol = await silent.open()
-    assert silent.extensions == "" and protocol.compression_level == 0
+    assert silent.extensions == "" and protocol.frame_writer.compression_level == 0
 
 
 @pytest.mark.parametrize("offer", [None, [DEFLATE()], [DEFLATE(server_max_window_bits=10)]])
@@ -331,10 +567,10 @@ async def test_ready_frames_and_the_applications_own_are_read_in_their_order(
 ) -> None:
     mixing = peer(offer=offer)
     protocol = await mixing.open()
-    level = protocol.compression_level
+    level = protocol.frame_writer.compression_level
     for number in range(3):
         frames = frame_bytes(f"ready {number} {TEXT}", level) + frame_bytes("short", level)
-        assert protocol.write_frames(frames) is True
+        assert mixing.write(frames)
         await mixing.send({"type": "websocket.send", "text": f"own {number} {TEXT}"})
     expected = [
         text
@@ -346,11 +582,11 @@ async def test_ready_frames_and_the_applications_own_are_read_in_their_order(
 
 async def test_a_ping_of_the_client_is_answered_between_frames(peer: Callable[..., Peer]) -> None:
     pinging = peer()
-    protocol = await pinging.open()
-    protocol.write_frames(frame_bytes("before"))
+    await pinging.open()
+    assert pinging.write(frame_bytes("before"))
     pinging.client.send_ping(b"there?")
     pinging.to_server()
-    protocol.write_frames(frame_bytes("after"))
+    assert pinging.write(frame_bytes("after"))
     opcodes = [frame.opcode for frame in pinging.events()]
     assert opcodes == [Opcode.TEXT, Opcode.PONG, Opcode.TEXT]
 
@@ -361,17 +597,18 @@ async def test_a_ping_of_the_client_is_answered_between_frames(peer: Callable[..
 async def refuses(peer: Peer) -> bool:
     """Whether it says so, and has written nothing."""
     before = list(peer.transport.written)
-    taken = peer.protocol.write_frames(frame_bytes("refused"))
-    return taken is False and peer.transport.written == before
+    taken = peer.write(frame_bytes("refused"))
+    return not taken and peer.transport.written == before
 
 
 async def test_it_takes_no_frames_before_the_handshake(peer: Callable[..., Peer]) -> None:
     early = peer()
     assert await refuses(early)
+    assert Frames(early.protocol, 0).ready is False
     await early.ask()
     assert await refuses(early)
     await early.send({"type": "websocket.accept"})
-    assert early.protocol.write_frames(frame_bytes("now")) is True
+    assert early.write(frame_bytes("now"))
 
 
 async def test_it_takes_no_frames_after_a_denial(peer: Callable[..., Peer]) -> None:
@@ -379,6 +616,38 @@ async def test_it_takes_no_frames_after_a_denial(peer: Callable[..., Peer]) -> N
     await denied.ask()
     await denied.send({"type": "websocket.close"})
     assert await refuses(denied)
+
+
+async def test_it_takes_no_frames_after_an_answer_that_is_not_a_websocket(
+    peer: Callable[..., Peer],
+) -> None:
+    denied = peer()
+    await denied.ask()
+    await denied.send({"type": "websocket.http.response.start", "status": 401, "headers": []})
+    assert await refuses(denied)
+    await denied.send({"type": "websocket.http.response.body", "body": b"log in first"})
+    assert await refuses(denied)
+
+
+async def test_an_application_that_fails_before_the_handshake_leaves_nothing_ready(
+    peer: Callable[..., Peer],
+) -> None:
+    """Uvicorn answers with status 500, from where no override sees it."""
+    failing = peer()
+    await failing.ask()
+    await failing.end()
+    assert failing.transport.written[0].startswith(b"HTTP/1.1 500")
+    assert await refuses(failing)
+
+
+async def test_an_application_that_fails_after_the_handshake_changes_no_state(
+    peer: Callable[..., Peer],
+) -> None:
+    failing = peer()
+    protocol = await failing.open()
+    failing.transport.written.clear()
+    protocol.send_500_response()
+    assert protocol.conn.state is State.OPEN and not failing.transport.written, LOOK
 
 
 async def test_it_takes_no_frames_after_its_close(peer: Callable[..., Peer]) -> None:
@@ -407,13 +676,57 @@ async def test_it_takes_no_frames_after_what_no_client_may_send(
     assert await refuses(failing)
 
 
+async def test_it_takes_no_frames_after_a_text_that_is_none(peer: Callable[..., Peer]) -> None:
+    failing = peer()
+    await failing.open()
+    failing.client.send_text(b"\xff")
+    failing.to_server()
+    assert await refuses(failing)
+
+
+async def test_it_takes_no_frames_after_what_uvicorn_fails_at(peer: Callable[..., Peer]) -> None:
+    """It tries to close because of the text, and cannot since it has read the close as well."""
+    failing = peer()
+    await failing.open()
+    failing.client.send_text(b"\xff")
+    failing.client.send_close(1000)
+    with pytest.raises(InvalidState):
+        failing.to_server()
+    assert failing.protocol.conn.state is not State.OPEN
+    assert await refuses(failing)
+
+
 async def test_it_takes_no_frames_while_the_transport_is_full(peer: Callable[..., Peer]) -> None:
     full = peer()
     protocol = await full.open()
     protocol.pause_writing()
     assert await refuses(full)
     protocol.resume_writing()
-    assert protocol.write_frames(frame_bytes("free")) is True
+    assert full.write(frame_bytes("free"))
+
+
+async def test_it_takes_no_frames_after_the_one_that_fills_the_transport(
+    peer: Callable[..., Peer],
+) -> None:
+    filling = peer()
+    protocol = await filling.open()
+    filling.transport.on_write = protocol.pause_writing
+    assert filling.write(frame_bytes("the last one"))
+    assert await refuses(filling)
+    protocol.resume_writing()
+    await filling.send({"type": "websocket.send", "text": "the last one"})
+    assert await refuses(filling)
+
+
+async def test_it_takes_no_frames_when_a_transport_that_has_room_again_is_closing(
+    peer: Callable[..., Peer],
+) -> None:
+    full = peer()
+    protocol = await full.open()
+    await full.send({"type": "websocket.close", "code": 4000})
+    protocol.pause_writing()
+    protocol.resume_writing()
+    assert await refuses(full)
 
 
 async def test_it_takes_no_frames_when_the_connection_is_lost(peer: Callable[..., Peer]) -> None:
@@ -437,3 +750,56 @@ async def test_it_takes_no_frames_when_the_client_answers_no_ping(
     protocol = await silent.open()
     protocol.keepalive_timeout()
     assert await refuses(silent)
+
+
+# Whatever happens in whatever order
+
+
+def step(sending: Any) -> None:
+    """As a connection does; what waits for the transport is given up."""
+    with contextlib.suppress(StopIteration):
+        sending.send(None)
+    sending.close()
+
+
+def say(peer: Peer, what: Callable[[], None]) -> None:
+    what()
+    peer.to_server()
+
+
+#: What may happen to an open connection.
+HAPPENINGS: dict[str, Callable[[Peer], None]] = {
+    "full": lambda peer: peer.protocol.pause_writing(),
+    "free": lambda peer: peer.protocol.resume_writing(),
+    "text": lambda peer: step(peer.send({"type": "websocket.send", "text": "a text"})),
+    "close": lambda peer: step(peer.send({"type": "websocket.close", "code": 4000})),
+    "a bad close": lambda peer: step(peer.send({"type": "websocket.close", "code": 1})),
+    "nonsense": lambda peer: step(peer.send({"type": "websocket.nonsense"})),
+    "client's text": lambda peer: say(peer, lambda: peer.client.send_text(b"a text")),
+    "client's bad text": lambda peer: say(peer, lambda: peer.client.send_text(b"\xff")),
+    "client's ping": lambda peer: say(peer, lambda: peer.client.send_ping(b"")),
+    "client's close": lambda peer: say(peer, lambda: peer.client.send_close(1000)),
+    "junk": lambda peer: peer.protocol.data_received(b"\xff\xff"),
+    "ping": lambda peer: peer.protocol.send_keepalive_ping(),
+    "no pong": lambda peer: peer.protocol.keepalive_timeout(),
+    "stop": lambda peer: peer.protocol.shutdown(),
+    "end of file": lambda peer: peer.protocol.eof_received(),
+    "lost": lambda peer: peer.protocol.connection_lost(None),
+    "failure": lambda peer: peer.protocol.send_500_response(),
+}
+
+
+@pytest.mark.parametrize("first", HAPPENINGS)
+async def test_readiness_is_never_out_of_date(peer: Callable[..., Peer], first: str) -> None:
+    for second in HAPPENINGS:
+        happening = peer(ws_ping_interval=None)
+        protocol = await happening.open()
+        for name in (first, second):
+            with contextlib.suppress(Exception):  # uvicorn forbids some of it
+                HAPPENINGS[name](happening)
+            ready = (
+                protocol.conn.state is State.OPEN
+                and protocol.writable.is_set()
+                and not protocol.disconnected
+            )
+            assert happening.write(frame_bytes("a frame")) is ready, (first, second)

@@ -6,12 +6,12 @@ import asyncio
 import contextlib
 import logging
 import math
+import os
 import time
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
-from uuid import uuid4
 
 from wsadapter import servers
 from wsadapter.close_codes import CloseCode, check_code
@@ -21,9 +21,9 @@ from wsadapter.servers import Send
 from wsadapter.signals import delivery_failed, message_dropped
 from wsadapter.store.operations import ClientInfo
 from wsadapter.wire.joined import MAX_JOINED_SIZE, Joined
-from wsadapter.wire.orders import Message, Push, send_event
+from wsadapter.wire.orders import Kick, Message, Push, send_event
 from wsadapter.wire.outbox import Outbox, Outcome, Overflow, Priority
-from wsadapter.wire.payload import Frame, encode
+from wsadapter.wire.payload import Frame, encode, size_of
 
 logger = logging.getLogger("wsadapter.connection")
 
@@ -32,6 +32,9 @@ MAX_REASON_BYTES = 123
 
 #: `message_dropped` is sent no more often than this for one connection.
 DROPS_TOLD_SECONDS = 1.0
+
+#: What a frame that waits costs beside its payload: its event, its place in the queue.
+ITEM_BYTES = 350
 
 #: How often a transport without back-pressure is asked whether it has room again.
 HELD_POLL_SECONDS = 0.05
@@ -44,6 +47,10 @@ class State(Enum):
     OPEN = "open"
     CLOSING = "closing"
     CLOSED = "closed"
+
+
+#: Looked up once: on an enumeration that is a search.
+OPEN = State.OPEN
 
 
 @dataclass(slots=True)
@@ -71,6 +78,17 @@ class Outgoing:
     taken: asyncio.Future[None] | None = None
 
 
+def _nothing() -> None:
+    """Nobody wants to know."""
+
+
+def _ignored(what: object) -> None:
+    """Nobody wants to have it."""
+
+
+_NO_OUTBOX: Outbox[Outgoing] = Outbox(0, on_drop=_ignored)
+
+
 class Connection:
     """One WebSocket connection.
 
@@ -82,9 +100,12 @@ class Connection:
         send: the ASGI server's send.
         max_outbox_size: bytes that may wait.
         overflow: what happens to a push beyond that.
+        item_bytes: what each frame that waits counts for, beside its payload.
         prepares_frames: write pushes as ready frames where the server takes them.
         joins_frames: and those of one turn of the event loop in one piece.
         on_closing: called once this side has begun to close, or sending has failed.
+        on_event: takes the messages that plain Channels code sends to this connection.
+        on_gap: called when pushes may have been missed.
     """
 
     # A process has thousands of them.
@@ -97,6 +118,8 @@ class Connection:
         "_max_held_bytes",
         "_measure_at",
         "_on_closing",
+        "_on_event",
+        "_on_gap",
         "_outbox",
         "_send",
         "_stepped",
@@ -125,9 +148,12 @@ class Connection:
         *,
         max_outbox_size: int,
         overflow: Overflow = Overflow.CLOSE,
+        item_bytes: int = ITEM_BYTES,
         prepares_frames: bool = True,
         joins_frames: bool = True,
         on_closing: Callable[[], None],
+        on_event: Callable[[Message], None] = _ignored,
+        on_gap: Callable[[], None] = _nothing,
     ) -> None:
         self.scope = scope
         self.state = State.CONNECTING
@@ -139,12 +165,14 @@ class Connection:
         #: Digests by which the login session that it belongs to can be named.
         self.sessions: Collection[str] = ()
         self.subprotocol: str | None = None
-        self.serial = uuid4().hex[:16]
+        self.serial = os.urandom(8).hex()
         self.connected_at = time.time()
         self.close_code: int | None = None
         self.close_reason = ""
         self.stats = Stats(last_seen=time.monotonic())
-        self._outbox: Outbox[Outgoing] = Outbox(max_outbox_size, overflow, on_drop=self._dropped)
+        self._outbox: Outbox[Outgoing] = Outbox(
+            max_outbox_size, overflow, item_bytes=item_bytes, on_drop=self._dropped
+        )
         self._send = servers.unwrap(send)
         self._stepped = servers.can_be_stepped(self._send)
         self._held_bytes = servers.held_bytes(self._send)
@@ -159,6 +187,8 @@ class Connection:
         self._corked: Joined | None = None
         self._writer: asyncio.Task[None] | None = None
         self._on_closing = on_closing
+        self._on_event = on_event
+        self._on_gap = on_gap
         self._untold_drops = 0
         self._telling: asyncio.TimerHandle | None = None
         # A kick may come between the joining of the groups and the handshake's end.
@@ -180,7 +210,20 @@ class Connection:
             address=client[0] if client else None,
         )
 
-    # Sending
+    # What a channel layer has for it: `wsadapter.layers.fanout.Member`
+
+    def kick(self, kick: Kick) -> None:
+        """Close, if it is this connection that is meant."""
+        if kick.concerns(self.serial, self.sessions):
+            self.close_soon(kick.code, kick.reason)
+
+    def event(self, message: Message) -> None:
+        """Take a message of plain Channels code."""
+        self._on_event(message)
+
+    def gap(self) -> None:
+        """Learn that pushes may have been missed."""
+        self._on_gap()
 
     def deliver(self, push: Push) -> None:
         """Send a push to this client; never waits, and what is not for it is ignored."""
@@ -192,19 +235,20 @@ class Connection:
             writer is not None
             and self._corked is None
             and self._writer is None
-            and self.state is State.OPEN
+            and self.state is OPEN
             and not self._cork.holding
+            and writer.ready
         ):
             try:
-                if writer.write_frames(push.to_bytes(writer.compression_level)):
-                    stats = self.stats
-                    stats.messages_out += 1
-                    stats.bytes_out += push.size
-                    return
+                writer.write(push.to_bytes(writer.compression_level))
             except Exception as error:
                 self._failed(error)
                 return
-        self._deliver_otherwise(push)
+            stats = self.stats
+            stats.messages_out += 1
+            stats.bytes_out += push.size
+        else:
+            self._deliver_otherwise(push)
 
     def _deliver_otherwise(self, push: Push) -> None:
         if self._corked is not None:
@@ -247,10 +291,10 @@ class Connection:
     def _write_joined(self, joined: Joined) -> bool:
         """Returns whether the transport took them."""
         writer = self._frames
-        assert writer is not None
+        if writer is None or not writer.ready:
+            return False
         try:
-            if not writer.write_frames(joined.to_bytes(writer.compression_level)):
-                return False
+            writer.write(joined.to_bytes(writer.compression_level))
         except Exception as error:
             self._failed(error)
         else:
@@ -258,9 +302,11 @@ class Connection:
             self.stats.bytes_out += joined.size
         return True
 
+    # Sending to this client alone
+
     def post(self, frame: Frame, priority: Priority = Priority.NORMAL) -> None:
         """Send a frame without waiting for the transport."""
-        self._put(Outgoing(send_event(frame), len(frame)), priority)
+        self._put(Outgoing(send_event(frame), size_of(frame)), priority)
 
     async def send(self, data: object, *, priority: Priority = Priority.NORMAL) -> None:
         """Send to this client; returns when the transport has taken it, or the end has come.
@@ -276,8 +322,9 @@ class Connection:
     async def send_event(self, event: Message, priority: Priority = Priority.NORMAL) -> None:
         """The same for a ready ``websocket.send`` event."""
         frame = event.get("text")
-        size = len(frame if frame is not None else event.get("bytes") or b"")
-        outgoing = Outgoing(event, size, asyncio.get_running_loop().create_future())
+        if frame is None:
+            frame = event.get("bytes") or b""
+        outgoing = Outgoing(event, size_of(frame), asyncio.get_running_loop().create_future())
         self._put(outgoing, priority)
         if outgoing.taken is not None and self.state is not State.CONNECTING:
             await outgoing.taken
@@ -350,6 +397,10 @@ class Connection:
         """Note that the connection is over. The first reason for it stands."""
         if self.close_code is None:
             self.close_code, self.close_reason = code, reason
+        self._finish()
+
+    def _finish(self) -> None:
+        """Send nothing any more."""
         self.state = State.CLOSED
         self._corked = None
         for outgoing in self._outbox.clear():
@@ -357,6 +408,12 @@ class Connection:
         if self._telling is not None:
             self._telling.cancel()
             self._tell_drops()
+
+    def let_go(self) -> None:
+        """Forget whoever used it, so that an ended connection needs no garbage collector."""
+        self._on_closing = self._on_gap = _nothing
+        self._on_event = _ignored
+        self._outbox = _NO_OUTBOX
 
     async def stop_writing(self, *, cut: bool) -> None:
         """End the writer task; with ``cut``, drop what the transport still holds."""
@@ -388,6 +445,9 @@ class Connection:
         while (outgoing := self._outbox.pop()) is not None:
             if not self._leave(outgoing.event, outgoing.size, outgoing.taken):
                 return
+            if self._peer_has_left():
+                self._failed(ConnectionResetError("the peer has left"))
+                return
 
     def _leave(self, event: Message, size: int, taken: asyncio.Future[None] | None = None) -> bool:
         """Step the server's ``send`` by hand. Returns whether it took the event at once."""
@@ -405,6 +465,10 @@ class Connection:
             suspended = Outgoing(event, size, taken), Resumed(sending, waits_for)
             self._writer = asyncio.get_running_loop().create_task(self._write(suspended))
         return False
+
+    def _peer_has_left(self) -> bool:
+        """Whether more waits for a transport that only pretends to take it."""
+        return bool(self._outbox.queued_bytes) and servers.is_closing(self._send)
 
     def _holds_too_much(self) -> bool:
         """Whether a transport that takes everything holds more than may wait.
@@ -437,6 +501,8 @@ class Connection:
                 await self._send(outgoing.event)
                 self._took(outgoing.size)
                 _release(outgoing.taken)
+                if self._peer_has_left():
+                    raise ConnectionResetError("the peer has left")
                 await self._until_taken()
         except asyncio.CancelledError:
             if outgoing is not None:
@@ -456,7 +522,7 @@ class Connection:
     def _failed(self, error: Exception) -> None:
         """A frame that the server refused is never tried again, and none after it."""
         self.stats.errors += 1
-        # The peer left; its end is on its way and will be logged.
+        # Where the peer has left, its end is on its way and will be logged, with its code.
         gone = isinstance(error, OSError) or servers.is_closing(self._send)
         logger.log(
             logging.DEBUG if gone else logging.ERROR,
@@ -465,7 +531,11 @@ class Connection:
             str(error) or type(error).__name__,
             exc_info=None if gone else error,
         )
-        self.end(CloseCode.ABNORMAL)
+        if gone:
+            self._finish()
+        else:
+            self.end(CloseCode.ABNORMAL)
+            servers.cut(self._send)  # where it can be: it leaves its groups at once
         self._on_closing()
         delivery_failed.send_robust(Connection, client_id=self.client_id, error=error)
 

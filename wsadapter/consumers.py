@@ -35,7 +35,7 @@ from wsadapter.wire import envelope
 from wsadapter.wire.envelope import ErrorCode
 from wsadapter.wire.heartbeat import Action, Heartbeat, HeartbeatMode
 from wsadapter.wire.limits import exceeds
-from wsadapter.wire.orders import Kick, Message, Push
+from wsadapter.wire.orders import Message
 from wsadapter.wire.outbox import Overflow, Priority
 
 logger = logging.getLogger("wsadapter.connection")
@@ -131,8 +131,9 @@ class AdapterConsumer(AsyncWebsocketConsumer):
             prepares_frames=settings.prepared_frames,
             joins_frames=settings.join_frames,
             on_closing=self._closing,
+            on_event=self._take_event,
+            on_gap=self._take_gap,
         )
-        self.base_send = self._send_event
         self._inbox = Inbox()
         self._membership: Membership | None = None
         self._node: Node | None = None
@@ -274,7 +275,7 @@ class AdapterConsumer(AsyncWebsocketConsumer):
                 f"CHANNEL_LAYERS has no {self._layer_alias()!r}; the system checks say more."
             )
         self._membership = membership_of(self.channel_layer)
-        await self._membership.open(_Mailbox(self))
+        await self._membership.open(self.connection)
         self.channel_name = self._membership.channel
         self.connection.chose_id = self._chosen_id is not None
         self.connection.client_id = self._chosen_id or (
@@ -352,7 +353,7 @@ class AdapterConsumer(AsyncWebsocketConsumer):
         given = CloseCode.NORMAL if code is None or code is True else int(code)
         await self.connection.close(given, reason or "")
 
-    async def _send_event(self, event: Message) -> None:
+    async def base_send(self, event: Message) -> None:
         """Where ``send`` of Channels ends up: the connection's one way out."""
         await self.connection.send_event(event)
 
@@ -395,6 +396,21 @@ class AdapterConsumer(AsyncWebsocketConsumer):
     # User code: one message after another, in a task that exists only while there is work
 
     def _take_event(self, message: Message) -> None:
+        """A message of plain Channels code, from whatever process."""
+        if get_handler_name(message) not in _OWN_NAMES:
+            self._queue(message)
+            return
+        # connect(), close(), websocket_receive() ... are not for other processes to call.
+        logger.error(
+            "The layer message %r is ignored: its type names a method of AdapterConsumer. "
+            "Choose another type.",
+            message["type"],
+        )
+
+    def _take_gap(self) -> None:
+        self._queue({"type": "wsadapter.gap"})
+
+    def _queue(self, message: Message) -> None:
         if self.connection.state is State.CLOSED:
             return
         if self._inbox.put_event(message):
@@ -569,6 +585,8 @@ class AdapterConsumer(AsyncWebsocketConsumer):
         if self._connect_called and self._overrides_disconnect():
             await self._guarded(self._call_disconnect(), "disconnect()")
         await self._report_end()
+        self._beating = None
+        self.connection.let_go()
 
     async def _count_out(self) -> None:
         """Leave the store; what fails here, leases make good."""
@@ -665,37 +683,6 @@ class AdapterConsumer(AsyncWebsocketConsumer):
 
 #: What a message of the channel layer cannot call, whether or not a subclass overrides it.
 _OWN_NAMES = frozenset(dir(AdapterConsumer))
-
-
-class _Mailbox:
-    """What a consumer is for the channel layer; apart from it, so that no name can clash."""
-
-    __slots__ = ("_connection", "_consumer", "push")
-
-    push: Callable[[Push], None]
-
-    def __init__(self, consumer: AdapterConsumer) -> None:
-        self._consumer = consumer
-        self._connection = consumer.connection
-        self.push = self._connection.deliver
-
-    def kick(self, kick: Kick) -> None:
-        if kick.concerns(self._connection.serial, self._connection.sessions):
-            self._connection.close_soon(kick.code, kick.reason)
-
-    def event(self, message: Message) -> None:
-        if get_handler_name(message) in _OWN_NAMES:
-            # connect(), close(), websocket_receive() ... are not for other processes to call.
-            logger.error(
-                "The layer message %r is ignored: its type names a method of AdapterConsumer. "
-                "Choose another type.",
-                message["type"],
-            )
-        else:
-            self._consumer._take_event(message)
-
-    def gap(self) -> None:
-        self._consumer._take_event({"type": "wsadapter.gap"})
 
 
 def _printable(text: str) -> str:

@@ -16,6 +16,7 @@ import redis
 
 from wsadapter import outages
 from wsadapter.conf import settings
+from wsadapter.corking import current_cork
 from wsadapter.errors import StoreUnavailable
 from wsadapter.event_loops import end_task
 from wsadapter.layers import InMemoryChannelLayer, RedisChannelLayer, client_ids
@@ -166,3 +167,4 @@ class PumpedMembership:
         if not isinstance(message.get("type"), str):
             raise TypeError("expected a message with a type")
         hand_over([member], lambda: message)
+        current_cork().hold()  # what follows in the same turn leaves in one write

@@ -201,6 +201,12 @@ class _Reachable:
                 raise StoreUnavailable(
                     f"{self._name} does not serve ({type(error).__name__}): {error}"
                 ) from error
+        elif isinstance(error, redis.ConnectionError) and "No connection available" in str(error):
+            raise StoreUnavailable(
+                f"All connections of this process to {self._name} were in use for too long. Raise "
+                "REDIS_POOL_SIZE, or the layer's max_connections, above the number of threads that "
+                "send at once."
+            ) from error
         elif isinstance(error, redis.ConnectionError | redis.TimeoutError | OSError):
             raise StoreUnavailable(
                 f"{self._name} cannot be reached ({_why(error)}). Check that it runs "

@@ -17,7 +17,8 @@ from channels.sessions import InstanceSessionWrapper
 
 Send = Callable[[Any], Awaitable[None]]
 
-#: The ASGI extension of a server that takes ready frames: ``{"writer": FrameWriter}``.
+#: The ASGI extension of a server that takes ready frames: ``{"writer": FrameWriter}``. The object
+#: whose method ``send`` is has the same writer as its attribute ``frame_writer``.
 EXTENSION = "wsadapter.frames"
 
 
@@ -27,12 +28,13 @@ class FrameWriter(Protocol):
     #: zlib's level for frames that go here compressed, or 0.
     compression_level: int
 
-    def write_frames(self, frames: bytes) -> bool:
-        """Write them, between what goes through ``send``, never within.
+    @property
+    def ready(self) -> bool:
+        """Whether frames can be written: the connection is open, and its transport takes bytes."""
 
-        Returns:
-            False, with nothing written, when the connection is not open or its transport full.
-        """
+    @property
+    def write(self) -> Callable[[bytes], None]:
+        """Write whole frames, between what goes through ``send``, never within."""
 
 
 def frame_writer(scope: Any, send: Send, max_held_bytes: int) -> FrameWriter | None:
@@ -44,7 +46,9 @@ def frame_writer(scope: Any, send: Send, max_held_bytes: int) -> FrameWriter | N
         max_held_bytes: what a transport without back-pressure may hold.
     """
     writer = (scope.get("extensions") or {}).get(EXTENSION, {}).get("writer")
-    if writer is not None and writer is getattr(send, "__self__", None):
+    if writer is not None and writer is getattr(
+        getattr(send, "__self__", None), "frame_writer", None
+    ):
         return cast("FrameWriter", writer)
     protocol = _daphne_protocol(send)
     return None if protocol is None else DaphneWriter(protocol, max_held_bytes)
@@ -64,22 +68,24 @@ class DaphneWriter:
         self._max_held_bytes = max_held_bytes
         self._to_socket = _is_socket(protocol.transport)
 
-    def write_frames(self, frames: bytes) -> bool:
+    @property
+    def ready(self) -> bool:
         protocol = self._protocol
-        transport = protocol.transport
-        held = _buffered_bytes(transport)
-        if protocol.state != protocol.STATE_OPEN or protocol.send_queue:
-            return False
-        if held > self._max_held_bytes:
-            return False
-        if not held and transport.connected and self._to_socket:
+        return (
+            protocol.state == protocol.STATE_OPEN
+            and not protocol.send_queue
+            and _buffered_bytes(protocol.transport) <= self._max_held_bytes
+        )
+
+    def write(self, frames: bytes) -> None:
+        transport = self._protocol.transport
+        if self._to_socket and transport.connected and not _buffered_bytes(transport):
             written = transport.writeSomeData(frames)
             if written == len(frames):
-                return True
+                return
             if isinstance(written, int):  # else the connection is lost, which Twisted will see
                 frames = frames[written:]
         transport.write(frames)
-        return True
 
 
 _UVICORN = ("uvicorn.protocols.websockets.websockets_sansio_impl", "WebSocketsSansIOProtocol")
@@ -110,8 +116,11 @@ def cut(send: Send) -> None:
 
 def is_closing(send: Send) -> bool:
     """Whether the server knows that the peer has left, though it has not said so yet."""
-    protocol = _uvicorn_protocol(send)
-    return protocol is not None and bool(protocol.transport.is_closing())
+    if (protocol := _uvicorn_protocol(send)) is not None:
+        return bool(protocol.transport.is_closing())
+    if (protocol := _daphne_protocol(send)) is not None:
+        return bool(protocol.state != protocol.STATE_OPEN)
+    return False
 
 
 def held_bytes(send: Send) -> Callable[[], int] | None:

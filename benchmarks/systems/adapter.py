@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from benchmarks.lanes import OUTBOX_BYTES
 from benchmarks.system import Family, Place, Publisher, System
 from benchmarks.systems.channels_site.site import SiteSystem
 
@@ -33,13 +34,34 @@ class ScaledSystem(AdapterSystem):
 class PreparedSystem(ScaledSystem):
     """On wsadapter's protocol for uvicorn, which also takes frames that are compressed once."""
 
-    measures = ScaledSystem.measures | {"compressed"}
+    measures = ScaledSystem.measures | {"compressed", "storm"}
+
+
+class RoomySystem(AdapterSystem):
+    """Prepared frames, and outboxes in which much may wait and be overtaken."""
+
+    measures = frozenset({"lanes"})
+
+
+class DaphneSystem(AdapterSystem):
+    """Also measured with everybody at the door at once."""
+
+    measures = AdapterSystem.measures | {"storm"}
 
 
 class UnjoinedSystem(AdapterSystem):
     """Prepared frames, each written by itself; only fan-out differs from the above."""
 
     measures = frozenset({"closed", "burst"})
+
+
+class PatientSystem(AdapterSystem):
+    """With the garbage collector told to wait, as docs/performance.md says how."""
+
+    measures = frozenset({"closed", "burst", "connect"})
+
+    def environment(self, place: Place) -> Mapping[str, str]:
+        return {**super().environment(place), "BENCHMARK_COLLECTOR": "patient"}
 
 
 class AdapterPublisher(Publisher):
@@ -58,6 +80,11 @@ class AdapterPublisher(Publisher):
             for payload in payloads:
                 self._wsadapter.broadcast(payload)
 
+    def broadcast_in_lanes(self, payloads: Sequence[str], priorities: Sequence[int]) -> None:
+        with self._wsadapter.bulk():
+            for payload, priority in zip(payloads, priorities, strict=True):
+                self._wsadapter.broadcast(payload, priority=self._wsadapter.Priority(priority))
+
     def send_to_user(self, user: str, payload: str) -> None:
         self._wsadapter.send_to_user(user, payload)
 
@@ -69,8 +96,14 @@ SYSTEMS: list[System] = [
         server="prepared",
         adapter={"JOIN_FRAMES": False},
     ),
+    RoomySystem(
+        "wsadapter, uvicorn, prepared, large outbox",
+        server="prepared",
+        adapter={"MAX_OUTBOX_SIZE": OUTBOX_BYTES},
+    ),
     ScaledSystem("wsadapter, uvicorn", server="uvicorn"),
-    AdapterSystem("wsadapter, daphne", server="daphne"),
+    PatientSystem("wsadapter, uvicorn, patient collector", server="uvicorn"),
+    DaphneSystem("wsadapter, daphne", server="daphne"),
     AdapterSystem("wsadapter, hypercorn", server="hypercorn"),
     AdapterSystem("wsadapter, granian", server="granian"),
 ]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import redis
 
+from benchmarks.processes import DidNotStart
 from benchmarks.system import Family, Place, Publisher, System
 
 SOURCE = Path(__file__).with_name("c_loop.c")
@@ -29,7 +30,10 @@ class CLoop(System):
 
     def prepare(self, place: Place) -> None:
         program = place.directory / "c_loop"
-        subprocess.run(["cc", "-O2", "-o", str(program), str(SOURCE)], check=True)
+        command = ["cc", "-O2", "-o", str(program), str(SOURCE)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            raise DidNotStart(f"cc could not build the C loop; it says:\n{done.stderr[-2000:]}")
 
     def command(self, place: Place) -> list[str]:
         program = str(place.directory / "c_loop")

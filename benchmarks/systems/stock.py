@@ -31,6 +31,12 @@ class StockSystem(SiteSystem):
         return publishers[self.layer](place)  # type: ignore[call-arg]
 
 
+class StormedSystem(StockSystem):
+    """Also measured with everybody at the door at once."""
+
+    measures = StockSystem.measures | {"storm"}
+
+
 class LayerPublisher(Publisher):
     """What users do: ``async_to_sync(layer.group_send)``, an event loop for each call."""
 
@@ -99,7 +105,7 @@ class MemorySystem(StockSystem):
 
 
 SYSTEMS: list[System] = [
-    StockSystem("Channels, pub/sub layer, uvicorn", layer="pubsub"),
+    StormedSystem("Channels, pub/sub layer, uvicorn", layer="pubsub"),
     StockSystem("Channels, pub/sub layer, daphne", layer="pubsub", server="daphne"),
     StockSystem("Channels, core layer, uvicorn", layer="core"),
     MemorySystem("Channels, in-memory layer, uvicorn", layer="memory"),

@@ -6,10 +6,11 @@ import pytest
 
 from benchmarks.__main__ import chosen, installed
 from benchmarks.benchmark import Benchmark, Extent
+from benchmarks.lanes import MESSAGES
 from benchmarks.machine import Cores
 from benchmarks.measures import Effort
 from benchmarks.results import Report
-from benchmarks.systems import SYSTEMS
+from benchmarks.systems import SYSTEMS, adapter, stock
 from benchmarks.table import STOCK, remarks
 from tests.dependencies import redis_executable
 
@@ -35,7 +36,15 @@ def empty_report() -> Report:
     return Report({}, {}, "today")
 
 
-@pytest.mark.parametrize("name", ["wsadapter, uvicorn", STOCK])
+#: On every server that is installed here.
+SITES = [
+    system.name
+    for system in [*adapter.SYSTEMS, *stock.SYSTEMS]
+    if not system.missing() and system.measures >= {"closed", "burst", "idle"}
+]
+
+
+@pytest.mark.parametrize("name", SITES)
 def test_every_byte_of_a_fan_out_arrives(name: str) -> None:
     redis_executable()
     system = next(system for system in SYSTEMS if system.name == name)
@@ -48,6 +57,29 @@ def test_every_byte_of_a_fan_out_arrives(name: str) -> None:
     assert closed[0].values["rounds"] == burst[0].values["rounds"] == 2
     assert burst[0].values["messages"] == 50
     assert burst[0].values["deliveries_per_second"] > 0
+
+
+def run_beside(name: str, measure: str) -> Report:
+    """A measure that has a start of its own, of a system."""
+    redis_executable()
+    report, silent = empty_report(), Silent()
+    system = next(system for system in SYSTEMS if system.name == name)
+    benchmark = Benchmark(TINY, Cores.split(), report, wanted={measure})
+    benchmark.run(system, silent)
+    assert remarks(report) == ""
+    assert len(silent.steps) == benchmark.steps(system) == 1
+    return report
+
+
+def test_everybody_gets_in_at_once_while_one_is_answered() -> None:
+    (result,) = run_beside(STOCK, "storm").results
+    assert result.values["accepted"] == result.connections == 20
+    assert 0 < result.values["p50_ping_ms"] <= result.values["worst_ping_ms"]
+
+
+def test_every_lane_of_a_bulk_arrives_in_order() -> None:
+    (result,) = run_beside("wsadapter, uvicorn, prepared, large outbox", "lanes").results
+    assert result.values["messages"] == MESSAGES
 
 
 def test_a_server_that_does_not_start_is_a_failure_in_the_report() -> None:

@@ -7,13 +7,16 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import msgspec
 import pytest
 
+from benchmarks.processes import DidNotStart
 from benchmarks.publishing import USER
 from benchmarks.system import Place, System, text_frame
 from benchmarks.systems import nchan, node_peers, python_peers
+from benchmarks.systems.c_loop import CLoop
 from benchmarks.systems.nchan import Nchan, NchanUsers
 from benchmarks.systems.node_peers import NodeSocketIO, NodeWs
 from benchmarks.systems.python_peers import Picows, PythonSocketIO
@@ -202,3 +205,18 @@ def test_a_response_in_pieces_is_waited_for() -> None:
 
 def test_a_response_ends_where_the_next_one_begins() -> None:
     assert nchan.split_response(RESPONSE + RESPONSE[:10]) == (201, RESPONSE[:10])
+
+
+# The C loop
+
+
+def test_what_a_compiler_says_is_in_the_failure(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(command: Sequence[str], **options: object) -> CompletedProcess[str]:
+        assert options["capture_output"]
+        return CompletedProcess(command, 1, "", "c_loop.c:1: it cannot be")
+
+    monkeypatch.setattr("subprocess.run", run)
+    with pytest.raises(DidNotStart, match=r"c_loop\.c:1: it cannot be"):
+        CLoop().prepare(place)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from benchmarks.results import Report, Result
-from benchmarks.table import Table, grouped, heading, remarks, tables
+from benchmarks.table import STOCK, STOCK_ON, Table, grouped, heading, remarks, tables
 from tests.benchmarks.reports import report
 
 
@@ -43,6 +43,55 @@ def test_without_stock_channels_nothing_is_compared_with_it() -> None:
     assert column(burst, "× stock") == column(burst, "× C loop") == ["–"]
 
 
+def with_daphne() -> Report:
+    made = report()
+    stock = {**made.results[0].values, "deliveries_per_second": 8_000.0}
+    ours = {**made.results[0].values, "deliveries_per_second": 120_000.0}
+    made.results += [
+        Result(STOCK_ON["daphne"], "channels", "burst", 1000, stock),
+        Result("wsadapter, daphne", "wsadapter", "burst", 1000, ours),
+        Result("wsadapter, granian", "wsadapter", "burst", 1000, ours),
+    ]
+    return made
+
+
+def test_wsadapter_is_compared_with_stock_on_its_own_server() -> None:
+    burst = table("A burst of 50 messages to 1 000 connections", with_daphne())
+    compared = dict(zip(column(burst, ""), column(burst, "× stock, same server"), strict=True))
+    assert compared["wsadapter, uvicorn"] == "10"
+    assert compared["wsadapter, daphne"] == "15"
+    assert compared["wsadapter, granian"] == "–"
+    assert compared[STOCK] == compared["a slow peer"] == "–"
+
+
+def test_memory_is_compared_as_a_share_of_that_of_stock() -> None:
+    made = report()
+    made.results = [
+        Result(name, family, "idle", 5000, {**OTHER_MEASURES[2][2], "kib_per_connection": kib})
+        for name, family, kib in [("wsadapter, uvicorn", "wsadapter", 20), (STOCK, "channels", 40)]
+    ]
+    idle = table("5 000 idle connections", made)
+    assert [row[2] for row in idle.rows] == ["0.50", "–"]
+    assert [row[4] for row in idle.rows] == ["1.00", "–"]
+
+
+def test_footnotes_are_those_of_the_systems_that_are_there() -> None:
+    made = report()
+    values = made.results[0].values
+    assert not any("nchan" in note for note in table(BURST_TITLE, made).footnotes)
+    made.results.append(Result("nginx nchan (no Redis)", "peer", "burst", 1000, values))
+    assert any("nchan" in note for note in table(BURST_TITLE, made).footnotes)
+
+
+BURST_TITLE = "A burst of 50 messages to 1 000 connections"
+
+
+def test_footnotes_stand_below_the_rows() -> None:
+    made = Table("Title", "Note", ["", "number"], [["a", "1"]], ["First.", "Second."])
+    assert made.as_text().splitlines()[-2:] == ["First.", "Second."]
+    assert made.as_markdown().splitlines()[-2:] == ["", "First. Second."]
+
+
 def test_smaller_bursts_are_said() -> None:
     made = report()
     slow = {**made.results[0].values, "messages": 7}
@@ -59,12 +108,14 @@ def test_other_measures_have_tables_of_their_own() -> None:
         "Sends to one user from synchronous code",
         "Connecting, up to 1 000",
         "5 000 idle connections",
+        "5 000 handshakes at once",
+        "Order in each lane, 50 connections",
         "Compressed bursts to 1 000 connections",
         "Bursts to 1 000 connections from one and two server processes",
     ]
 
 
-OTHER_MEASURES = [
+OTHER_MEASURES: list[tuple[str, int, dict[str, float]]] = [
     (
         "targeted",
         1,
@@ -76,6 +127,18 @@ OTHER_MEASURES = [
         5000,
         {"kib_per_connection": 1, "cpu": 0.1, "redis_commands_per_connection_minute": 0},
     ),
+    (
+        "storm",
+        5000,
+        {
+            "accepted": 5000,
+            "seconds": 1,
+            "p50_ping_ms": 1,
+            "worst_ping_ms": 2,
+            "client_cpu": 0.1,
+        },
+    ),
+    ("lanes", 50, {"messages": 700, "overtaken": 100}),
     (
         "compressed",
         1000,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
@@ -310,3 +311,23 @@ async def test_what_a_browser_says_at_its_end_stays_on_its_line_of_the_log(
     [line] = log.lines("connection")
     assert "forged" in line
     assert line.isprintable()
+
+
+async def test_an_ended_connection_needs_no_garbage_collector(browser: Connect) -> None:
+    class Short(AdapterConsumer):
+        pass
+
+    def left() -> int:
+        return sum(type(found) is Short for found in gc.get_objects())
+
+    await browser(AdapterConsumer).open()  # whoever stays keeps the lease
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(3):
+            client = browser(Short)
+            await client.open()
+            await client.disconnect()
+        await aeventually(lambda: not left())
+    finally:
+        gc.enable()

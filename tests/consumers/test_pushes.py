@@ -14,6 +14,7 @@ from tests.consumers.browser import Browser
 from tests.consumers.conftest import Log
 from tests.waiting import aeventually
 from wsadapter import Priority, abroadcast, adisconnect_client, aonline_count, asend_to_client
+from wsadapter.connection import ITEM_BYTES
 from wsadapter.consumers import AdapterConsumer
 from wsadapter.inbox import MAX_EVENTS, MAX_FRAMES
 from wsadapter.signals import message_dropped
@@ -133,7 +134,7 @@ def dropped() -> Iterator[list[tuple[str, int]]]:
 
 
 class Bounded(AdapterConsumer):
-    max_outbox_size = 30
+    max_outbox_size = 3 * (10 + ITEM_BYTES)  # three messages of ten bytes
 
 
 async def full(client: Browser) -> str:

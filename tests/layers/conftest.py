@@ -88,6 +88,15 @@ async def receive(layer: Any, channel: str) -> Any:
         return await layer.receive(channel)
 
 
+async def until_read(layer: OurLayer, channel: str) -> None:
+    """Until somebody reads a general channel, so that what is sent to it arrives."""
+    if isinstance(layer, RedisChannelLayer):
+        client = layer.pools[layer.shard(channel)].sync_client()
+        await aeventually(lambda: client.pubsub_numsub(channel)[0][1])
+    else:
+        await aeventually(lambda: channel in fanout_of(layer).members)
+
+
 async def nothing_arrives(layer: Any, channel: str) -> bool:
     """Whether what is sent now is the next message, so that nothing came before it."""
     await layer.send(channel, {"type": "the.end"})
@@ -104,15 +113,15 @@ async def die(layer: Any, *channels: str) -> None:
     assert all(reader.cancelled() for reader in readers)
 
 
-async def nothing_is_left(layer: OurLayer, prefix: str) -> None:
+async def nothing_is_left(layer: OurLayer) -> None:
     fanout = fanout_of(layer)
     assert not fanout.members
     assert not fanout.groups
     assert asyncio.all_tasks() == {asyncio.current_task()}
     if isinstance(layer, RedisChannelLayer):
         for pool in layer.pools:
-            await aeventually(lambda pool=pool: nothing_is_subscribed(pool.sync_client(), prefix))
+            await aeventually(lambda pool=pool: nothing_is_subscribed(pool.sync_client()))
 
 
-def nothing_is_subscribed(client: redis.Redis, prefix: str) -> bool:
-    return not client.pubsub_channels(f"{prefix}*") and not client.pubsub_numpat()
+def nothing_is_subscribed(client: redis.Redis) -> bool:
+    return not client.pubsub_channels() and not client.pubsub_numpat()

@@ -23,9 +23,11 @@ from tests.layers.conftest import (
     nothing_arrives,
     nothing_is_left,
     receive,
+    until_read,
 )
 from tests.waiting import aeventually
-from wsadapter.layers import InMemoryChannelLayer
+from wsadapter.layers import InMemoryChannelLayer, RedisChannelLayer
+from wsadapter.layers.fanout import QueueMember
 
 EVENT = {"type": "order.paid", "id": 7, "lines": [{"sku": "a", "count": 2}]}
 
@@ -34,7 +36,7 @@ EVENT = {"type": "order.paid", "id": 7, "lines": [{"sku": "a", "count": 2}]}
 async def leaves_nothing(layer: OurLayer, prefix: str) -> AsyncIterator[None]:
     yield
     await layer.flush()
-    await nothing_is_left(layer, prefix)
+    await nothing_is_left(layer)
 
 
 def test_the_extensions_are_those_of_channels(layer: OurLayer) -> None:
@@ -83,19 +85,46 @@ async def test_a_general_channel_is_read_by_whoever_asks(layer: OurLayer) -> Non
     assert sorted(message["id"] for message in await asyncio.gather(*readers)) == [1, 2]
 
 
-async def test_a_general_channel_keeps_its_messages_for_the_next_reader(layer: OurLayer) -> None:
-    await die(layer, "thumbnails")
-    await until_read(layer, "thumbnails")
+async def test_a_general_channel_keeps_its_messages_for_the_next_read(layer: OurLayer) -> None:
+    await read_once(layer, "thumbnails")
     await layer.send("thumbnails", EVENT)
     assert await receive(layer, "thumbnails") == EVENT
 
 
-async def until_read(layer: OurLayer, channel: str) -> None:
-    """A reader that is cancelled at once proves that the channel is there to be sent to."""
-    reader = asyncio.ensure_future(layer.receive(channel))
-    await aeventually(lambda: channel in fanout_of(layer).members)
-    reader.cancel()
-    await asyncio.wait([reader])
+async def read_once(layer: OurLayer, channel: str) -> None:
+    """A general channel has been read, and its reader is about to read on."""
+    reader = asyncio.ensure_future(receive(layer, channel))
+    await until_read(layer, channel)
+    await layer.send(channel, {"type": "first"})
+    assert await reader == {"type": "first"}
+
+
+async def test_a_general_channel_is_forgotten_with_its_last_reader(layer: OurLayer) -> None:
+    staying = await layer.new_channel()  # else all is forgotten, as nobody is left
+    first, last = [asyncio.ensure_future(receive(layer, "thumbnails")) for _ in range(2)]
+    await until_read(layer, "thumbnails")
+    first.cancel()
+    await asyncio.wait([first])
+    await layer.send("thumbnails", EVENT)
+    assert await last == EVENT
+    await die(layer, "thumbnails")
+    assert list(fanout_of(layer).members) == [staying]
+    await die(layer, staying)
+    await nothing_is_left(layer)
+
+
+async def test_who_has_given_up_can_read_again(layer: OurLayer) -> None:
+    for channel in (await layer.new_channel(), "thumbnails"):
+        await die(layer, channel)
+        reader = asyncio.ensure_future(receive(layer, channel))
+        if "!" in channel and isinstance(layer, RedisChannelLayer):
+            for pool in layer.pools:
+                await aeventually(pool.sync_client().pubsub_numpat)
+        else:
+            await until_read(layer, channel)
+        await layer.send(channel, EVENT)
+        assert await reader == EVENT
+        await die(layer, channel)
 
 
 async def test_what_the_sender_changes_later_does_not_change_the_message(layer: OurLayer) -> None:
@@ -234,7 +263,7 @@ async def test_a_thousand_members_that_die_leave_nothing(layer: OurLayer, prefix
     await asyncio.gather(*(layer.group_add("all", channel) for channel in channels))
     await asyncio.gather(*(layer.group_add(f"of.{channel[-16:]}", channel) for channel in channels))
     await die(layer, *channels)
-    await nothing_is_left(layer, prefix)
+    await nothing_is_left(layer)
 
 
 async def test_one_that_dies_takes_nobody_along(layer: OurLayer) -> None:
@@ -277,6 +306,26 @@ async def test_a_consumer_that_does_not_keep_up_loses_the_newest_and_the_log_say
     assert [(await receive(layer, slow))["number"] for _ in range(5)] == list(range(5))
     lines = [record.getMessage() for record in caplog.records if record.name == "wsadapter.layers"]
     assert len(lines) == 1 and slow in lines[0]
+
+
+async def test_what_has_waited_for_longer_than_the_expiry_is_dropped_and_the_log_says_so(
+    layer: OurLayer, caplog: pytest.LogCaptureFixture
+) -> None:
+    layer.expiry = 7
+    channel = await layer.new_channel()
+    queue = fanout_of(layer).members[channel]
+    assert isinstance(queue, QueueMember)
+    for waiting, moment in enumerate((100.0, 101.0, 106.0), 1):
+        queue.clock = lambda moment=moment: moment
+        await layer.send(channel, {"type": "n", "number": moment})
+        await aeventually(lambda waiting=waiting: queue.waiting == waiting)
+    queue.clock = lambda: 108.5
+    assert (await receive(layer, channel))["number"] == 106
+    assert (queue.expired, queue.dropped) == (2, 0)
+    (line,) = (
+        record.getMessage() for record in caplog.records if record.name == "wsadapter.layers"
+    )
+    assert channel in line and "more than 7 seconds" in line
 
 
 # Several event loops and threads
@@ -346,7 +395,7 @@ def test_an_event_loop_that_ends_takes_what_it_had_along(layer: OurLayer, prefix
 
     async def look() -> None:
         await layer.group_send("news", EVENT)
-        await nothing_is_left(layer, prefix)
+        await nothing_is_left(layer)
 
     for _ in range(3):
         asyncio.run(begin())
@@ -362,7 +411,7 @@ async def test_a_flushed_layer_has_forgotten_everything_and_goes_on(
     channel = await layer.new_channel()
     await layer.group_add("news", channel)
     await layer.flush()
-    await nothing_is_left(layer, prefix)
+    await nothing_is_left(layer)
     channel = await layer.new_channel()
     await layer.group_send("news", EVENT)
     await layer.group_add("news", channel)
@@ -390,7 +439,7 @@ async def test_a_plain_consumer_works_and_leaves_nothing(
     for communicator in communicators:
         assert await communicator.receive_from(PATIENCE_SECONDS) == "paid 7"
         await communicator.disconnect(timeout=PATIENCE_SECONDS)
-    await nothing_is_left(layer, prefix)
+    await nothing_is_left(layer)
 
 
 async def test_a_full_channel_refuses_who_sends_to_it_where_the_layer_can_know(
@@ -398,8 +447,7 @@ async def test_a_full_channel_refuses_who_sends_to_it_where_the_layer_can_know(
 ) -> None:
     caplog.set_level(logging.ERROR)
     layer.capacity = 2
-    await die(layer, "thumbnails")
-    await until_read(layer, "thumbnails")
+    await read_once(layer, "thumbnails")
     if isinstance(layer, InMemoryChannelLayer):
         await layer.send("thumbnails", EVENT)
         await layer.send("thumbnails", EVENT)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
+from channels.exceptions import ChannelFull
 
-from wsadapter.layers.fanout import Fanout
+from wsadapter.layers.fanout import Fanout, QueueMember
 from wsadapter.wire.orders import Kick, Message, Push
 from wsadapter.wire.outbox import Priority
 
@@ -19,7 +21,7 @@ class Remembering:
         self.taken: list[Any] = []
         self.gaps = 0
 
-    def push(self, push: Push) -> None:
+    def deliver(self, push: Push) -> None:
         self.taken.append(push)
 
     def kick(self, kick: Kick) -> None:
@@ -33,7 +35,7 @@ class Remembering:
 
 
 class Failing(Remembering):
-    def push(self, push: Push) -> None:
+    def deliver(self, push: Push) -> None:
         raise RuntimeError("a bug of one connection")
 
 
@@ -176,3 +178,64 @@ def test_a_gap_is_told_to_every_member_once(fanout: Fanout) -> None:
     members(fanout, 0)
     fanout.gap()
     assert [member.gaps for member in all_members] == [1, 1, 1]
+
+
+# The queue of a plain consumer
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def queue(clock: Clock) -> QueueMember:
+    return QueueMember("its.channel", 2, expiry_seconds=5, clock=clock)
+
+
+async def test_a_message_may_wait_for_as_long_as_the_expiry_says(
+    queue: QueueMember, clock: Clock
+) -> None:
+    queue.put({"type": "one"})
+    clock.now += 5
+    assert await queue.get() == {"type": "one"}
+    assert queue.expired == 0
+
+
+async def test_what_is_too_old_makes_room_for_what_is_new(
+    queue: QueueMember, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    queue.put({"type": "old"})
+    clock.now += 3
+    queue.put({"type": "newer"})
+    with pytest.raises(ChannelFull):
+        queue.put({"type": "no.room"})
+    clock.now += 3
+    queue.put({"type": "new"})
+    assert [await queue.get(), await queue.get()] == [{"type": "newer"}, {"type": "new"}]
+    assert queue.expired == 1
+    assert len(caplog.records) == 1
+
+
+async def test_who_reads_waits_on_when_all_there_was_is_too_old(
+    queue: QueueMember, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    for kind in ("one", "two"):
+        queue.put({"type": kind})
+    clock.now += 6
+    reading = asyncio.ensure_future(queue.get())
+    await asyncio.sleep(0)
+    assert not reading.done() and queue.waiting == 0
+    queue.put({"type": "new"})
+    assert await reading == {"type": "new"}
+    assert queue.expired == 2
+    (line,) = (record.getMessage() for record in caplog.records)
+    assert "its.channel" in line and "expiry" in line

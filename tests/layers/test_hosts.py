@@ -224,7 +224,7 @@ async def test_a_subscription_is_found_again_through_the_sentinel(
     channel = await layer.new_channel()
     await layer.group_add("news", channel)
     look_into.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
-    await aeventually(lambda: layer.local().reconnects == 1)
+    await aeventually(lambda: layer.reconnects == 1)
     await layer.group_add("news", channel)  # returns when Redis has all of them again
     await layer.group_send("news", EVENT)
     assert await receive(layer, channel) == EVENT

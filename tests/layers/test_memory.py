@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections.abc import AsyncIterator
 from copy import deepcopy
 
 import pytest
 from channels.exceptions import ChannelFull
 
 from tests.layers.conftest import die, receive
+from tests.test_connection import FrameServer, wire
+from wsadapter.connection import Connection
 from wsadapter.layers import InMemoryChannelLayer
+from wsadapter.wire.orders import Push
 
 EVENT = {"type": "order.paid"}
 
@@ -84,3 +89,61 @@ async def test_a_message_for_other_layers_stays_as_it_was(layer: InMemoryChannel
     await layer.group_send("news", message)
     (await receive(layer, channel))["lines"].append(2)
     assert message == before
+
+
+async def test_what_waits_in_a_general_channel_is_there_for_the_next_reader(
+    layer: InMemoryChannelLayer,
+) -> None:
+    reader = asyncio.ensure_future(layer.receive("thumbnails"))
+    await asyncio.sleep(0)
+    await layer.send("thumbnails", EVENT)
+    reader.cancel()
+    await asyncio.wait([reader])
+    assert await receive(layer, "thumbnails") == EVENT
+    await die(layer, "thumbnails")
+    assert not layer.fanout().members
+
+
+@pytest.fixture
+async def server(
+    layer: InMemoryChannelLayer, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[FrameServer]:
+    """What a connection in the group "news" writes."""
+    monkeypatch.setattr("wsadapter.servers.can_be_stepped", lambda send: True)
+    server = FrameServer()
+    connection = Connection(
+        server.scope, server.send, max_outbox_size=1000, on_closing=lambda: None
+    )
+    await connection.accept({"type": "websocket.accept"})
+    await layer.join(["news"], await layer.open_channel(connection))
+    yield server
+    connection.end(1006)
+    await connection.stop_writing(cut=False)
+
+
+FRAMES = [f"push {number}" for number in range(10)]
+
+
+async def test_what_is_published_in_one_turn_leaves_in_one_write_after_the_first(
+    layer: InMemoryChannelLayer, server: FrameServer
+) -> None:
+    for frame in FRAMES:
+        layer.deliver_to_group("news", Push(frame).to_message(carries_bytes=True))
+    assert server.writes == [wire(FRAMES[0])], "the first is not held back"
+    await asyncio.sleep(0)
+    assert server.writes == [wire(FRAMES[0]), wire(*FRAMES[1:])]
+
+
+async def test_what_a_thread_publishes_while_the_loop_is_busy_leaves_in_two_writes(
+    layer: InMemoryChannelLayer, server: FrameServer
+) -> None:
+    def publish() -> None:
+        for frame in FRAMES:
+            layer.deliver_to_group("news", Push(frame).to_message(carries_bytes=True))
+
+    thread = threading.Thread(target=publish)
+    thread.start()
+    thread.join()  # and the loop is blocked until all are published
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert server.writes == [wire(FRAMES[0]), wire(*FRAMES[1:])]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import importlib.metadata
 import json
 import logging
+import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
@@ -24,6 +26,7 @@ from tests.layers.conftest import (
     nothing_arrives,
     nothing_is_left,
     receive,
+    until_read,
 )
 from tests.processes import free_port
 from tests.redis_server import RedisServer
@@ -53,7 +56,7 @@ async def a_layer(redis_layer: MakeLayer, prefix: str) -> AsyncIterator[MakeLaye
     yield make
     for layer in made:
         await layer.flush()
-    await nothing_is_left(redis_layer(), prefix)
+    await nothing_is_left(redis_layer())
 
 
 def calls(client: redis.Redis, command: str) -> int:
@@ -135,6 +138,56 @@ async def test_the_key_of_yesterday_still_decrypts(a_layer: MakeLayer) -> None:
     assert await receive(today, channel) == EVENT
 
 
+# The same options
+
+
+#: A value of each option that channels_redis documents.
+OPTIONS: dict[str, Any] = {
+    "hosts": [("localhost", 6379)],
+    "prefix": "shop",
+    "expiry": 30,
+    "group_expiry": 3600,
+    "capacity": 200,
+    "channel_capacity": {"thumbnails*": 10, re.compile(r"^websocket\.send!.+"): 20},
+    "symmetric_encryption_keys": ["a secret"],
+    "on_disconnect": "redis.disconnect",
+    "on_reconnect": "redis.reconnect",
+    "serializer_format": "json",
+}
+
+
+async def test_the_options_of_channels_redis_are_taken(caplog: pytest.LogCaptureFixture) -> None:
+    manual = importlib.metadata.metadata("channels_redis").get_payload()
+    headings = re.findall(r"^``.*``(?=\n~~~)", str(manual), re.MULTILINE)
+    assert {name for heading in headings for name in re.findall(r"\w+", heading)} == set(OPTIONS)
+    stock, ours = RedisPubSubChannelLayer(**OPTIONS), RedisChannelLayer(**OPTIONS)
+    assert stock.prefix == ours.prefix
+    assert stock.on_disconnect == ours.on_disconnect
+    assert stock.deserialize(ours.serialize(EVENT)) == EVENT
+    assert [ours.get_capacity(n) for n in ("x", "thumbnails.a", "websocket.send!a")] == [
+        200,
+        10,
+        20,
+    ]
+    assert not caplog.records
+
+
+def test_options_of_other_layers_are_named_in_one_line(
+    redis_layer: MakeLayer, caplog: pytest.LogCaptureFixture
+) -> None:
+    redis_layer(random_prefix_length=4, capactiy=7)
+    (line,) = warnings_in(caplog)
+    assert "capactiy, random_prefix_length" in line
+
+
+@pytest.mark.parametrize("option", ["on_disconnect", "on_reconnect"])
+def test_who_is_to_be_told_of_redis_has_a_name_or_can_be_called(
+    redis_layer: MakeLayer, option: str
+) -> None:
+    with pytest.raises(TypeError, match=f"{option} takes a message type.* not 7"):
+        redis_layer(**{option: 7})
+
+
 # Foreign messages
 
 
@@ -168,7 +221,7 @@ async def test_junk_is_counted_and_logged_once_and_reaches_nobody(
         assert look_into.publish(channels[0], payload) == 1
     for channel in channels:
         assert await nothing_arrives(layer, channel)
-    assert layer.local().undecodable == 10
+    assert layer.undecodable == 10
     (line,) = warnings_in(caplog)
     assert f"{prefix}__group__news" in line
 
@@ -181,7 +234,28 @@ async def test_a_message_under_another_key_is_junk(
     await a_layer(symmetric_encryption_keys=["theirs"]).send(channel, EVENT)
     await a_layer().send(channel, EVENT)
     assert await nothing_arrives(layer, channel)
-    assert layer.local().undecodable == 2
+    assert layer.undecodable == 2
+    (line,) = warnings_in(caplog)
+    assert "(InvalidToken: wrong key or too old)" in line
+
+
+def test_what_cannot_be_decoded_is_counted_for_all_event_loops(
+    redis_layer: MakeLayer,
+    look_into: redis.Redis,
+    prefix: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def hear_junk() -> None:
+        channel = await layer.new_channel()
+        await layer.group_add("news", channel)
+        look_into.publish(f"{prefix}__group__news", b"")
+        look_into.publish(f"{prefix}__group__news", layer.serialize(EVENT))
+        assert await receive(layer, channel) == EVENT
+
+    layer = redis_layer()
+    for _ in range(3):
+        asyncio.run(hear_junk())
+    assert layer.undecodable == 3
     assert len(warnings_in(caplog)) == 1
 
 
@@ -231,15 +305,15 @@ async def test_a_huge_message_disconnects_nobody(a_layer: MakeLayer, prefix: str
     huge = {"type": "order.paid", "text": "x" * 8_000_000}
     await layer.group_send("news", huge)
     assert await receive(layer, channel) == huge
-    assert layer.local().undecodable == 1
-    assert layer.local().reconnects == 0
+    assert layer.undecodable == 1
+    assert layer.reconnects == 0
 
 
 async def test_a_message_is_decoded_once_for_all_who_get_the_same_frame(
     a_layer: MakeLayer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Holder(QueueMember):
-        def push(self, push: Push) -> None:
+        def deliver(self, push: Push) -> None:
             pushes.append(push)
 
     pushes: list[Push] = []
@@ -320,6 +394,91 @@ async def test_a_group_is_unsubscribed_with_its_last_member(
     await aeventually(lambda: not look_into.pubsub_channels(f"{prefix}*"))
 
 
+async def test_a_general_channel_is_unsubscribed_with_its_last_reader(
+    a_layer: MakeLayer, look_into: redis.Redis
+) -> None:
+    layer = a_layer()
+    await layer.new_channel()  # else the whole connection is closed
+    readers = [asyncio.ensure_future(layer.receive("thumbnails")) for _ in range(2)]
+    await until_read(layer, "thumbnails")
+    for reader, left in zip(readers, ([b"thumbnails"], []), strict=True):
+        reader.cancel()
+        await asyncio.wait([reader])
+        await layer.group_send("nobody", EVENT)
+        await aeventually(lambda left=left: look_into.pubsub_channels() == left)
+    assert look_into.pubsub_numpat() == 1
+
+
+async def test_a_reader_that_is_gone_before_redis_answers_stays_subscribed_to_nothing(
+    a_layer: MakeLayer, look_into: redis.Redis
+) -> None:
+    layer = a_layer()
+    channel = await layer.new_channel()
+    look_into.client_pause(100)  # no answer for so many milliseconds
+    reader = asyncio.ensure_future(layer.receive("thumbnails"))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    reader.cancel()
+    await asyncio.wait([reader])
+    assert list(layer.local().fanout.members) == [channel]
+    await layer.group_add("news", channel)  # when Redis has this, it has had what was before
+    await aeventually(lambda: not look_into.pubsub_numsub("thumbnails")[0][1])
+
+
+async def test_a_second_reader_goes_on_when_the_first_gives_up_subscribing(
+    a_layer: MakeLayer, look_into: redis.Redis
+) -> None:
+    layer = a_layer()
+    await layer.new_channel()
+    look_into.client_pause(100)
+    first, second = [asyncio.ensure_future(receive(layer, "thumbnails")) for _ in range(2)]
+    await asyncio.sleep(0)
+    first.cancel()
+    await until_read(layer, "thumbnails")
+    await layer.send("thumbnails", EVENT)
+    assert await second == EVENT
+
+
+async def test_a_pattern_is_unsubscribed_with_the_last_channel_that_begins_so(
+    a_layer: MakeLayer, look_into: redis.Redis
+) -> None:
+    layer = a_layer()
+    one, two = [await layer.new_channel("http.response.") for _ in range(2)]
+    await layer.group_add("news", two)
+    assert look_into.pubsub_numpat() == 1, "no other pattern than theirs"
+    staying = await layer.new_channel()
+    assert look_into.pubsub_numpat() == 2
+    await die(layer, one)
+    await layer.send(two, EVENT)
+    assert await receive(layer, two) == EVENT
+    await die(layer, two)
+    await aeventually(lambda: look_into.pubsub_numpat() == 1)
+    await layer.send(staying, EVENT)
+    assert await receive(layer, staying) == EVENT
+
+
+@pytest.mark.parametrize("turns", range(6))
+@pytest.mark.parametrize("others_stay", [True, False])
+async def test_a_channel_that_is_opened_as_the_last_of_its_kind_leaves_is_reached(
+    a_layer: MakeLayer, turns: int, others_stay: bool
+) -> None:
+    layer = a_layer()
+    if others_stay:
+        await layer.new_channel()
+
+    async def come() -> str:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        return await layer.new_channel("http.response.")
+
+    last = await layer.new_channel("http.response.")
+    for _ in range(5):
+        _, new = await asyncio.gather(die(layer, last), come())
+        await layer.send(new, EVENT)
+        assert await receive(layer, new) == EVENT
+        last = new
+
+
 async def test_a_client_id_says_where_its_channel_is(a_layer: MakeLayer, prefix: str) -> None:
     layer = a_layer()
     channel = await layer.new_channel()
@@ -372,12 +531,71 @@ async def test_a_killed_subscription_comes_back_for_all_and_they_hear_of_the_gap
         look_into.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
         for browser in browsers:
             assert await browser.receive() == {"type": "ws:gap"}
-        assert layer.local().reconnects == 1
+        assert layer.reconnects == 1
         await layer.group_send("news", EVENT)
         assert await receive(layer, plain) == EVENT
         for browser in browsers:
             assert await browser.receive_nothing(0.01)
             await browser.leave()
+
+
+class Told:
+    """Whom a project names to be told: notes what it was told, and fails if asked to."""
+
+    def __init__(self) -> None:
+        self.of: list[str] = []
+
+    def away(self) -> None:
+        self.of.append("away")
+
+    async def back(self) -> None:
+        await asyncio.sleep(0)
+        self.of.append("back")
+
+    def fails(self) -> None:
+        raise LookupError("a bug of the project")
+
+
+async def test_functions_hear_that_redis_went_away_and_is_back(
+    a_layer: MakeLayer, look_into: redis.Redis
+) -> None:
+    told = Told()
+    layer = a_layer(on_disconnect=told.away, on_reconnect=told.back)
+    channel = await layer.new_channel()
+    await layer.group_add("news", channel)
+    assert told.of == []
+    for times in (1, 2):
+        look_into.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+        await aeventually(lambda times=times: told.of == ["away", "back"] * times)
+        # Who asks for what is current, on being told, misses nothing that comes after.
+        assert look_into.publish(layer.group_channel("news"), layer.serialize(EVENT)) == 1
+        assert await receive(layer, channel) == EVENT
+        assert layer.reconnects == times
+
+
+async def test_consumers_hear_it_by_a_message_where_a_type_is_named(
+    a_layer: MakeLayer, look_into: redis.Redis
+) -> None:
+    layer = a_layer(on_disconnect="redis.disconnect", on_reconnect="redis.reconnect")
+    channels = [await layer.new_channel() for _ in range(2)]
+    look_into.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+    for channel in channels:
+        assert await receive(layer, channel) == {"type": "redis.disconnect"}
+        assert await receive(layer, channel) == {"type": "redis.reconnect"}
+
+
+async def test_a_function_that_fails_is_logged_and_harms_nothing(
+    a_layer: MakeLayer, look_into: redis.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    told = Told()
+    layer = a_layer(on_disconnect=told.fails, on_reconnect=told.back)
+    channel = await layer.new_channel()
+    look_into.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+    await aeventually(lambda: told.of == ["back"])
+    await layer.send(channel, EVENT)
+    assert await receive(layer, channel) == EVENT
+    errors = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert [record.exc_info[0] for record in errors if record.exc_info] == [LookupError]
 
 
 # Those who die
@@ -411,7 +629,7 @@ async def test_a_thousand_plain_consumers_that_raise_leave_nothing_subscribed(
         await browser.frame("anything")
     deaths = await asyncio.gather(*(browser.future for browser in browsers), return_exceptions=True)
     assert {type(death) for death in deaths} == {LookupError}
-    await nothing_is_left(layer, prefix)
+    await nothing_is_left(layer)
 
 
 @pytest.mark.usefixtures("_quiet_log")
@@ -431,7 +649,7 @@ async def test_a_thousand_adapter_consumers_that_raise_leave_nothing_subscribed(
         await browser.send_input({"type": "websocket.connect"})
     closed = await asyncio.gather(*(browser.closed() for browser in browsers))
     assert {end.code for end in closed} == {CloseCode.SERVER_ERROR}
-    await nothing_is_left(layer, prefix)
+    await nothing_is_left(layer)
     assert not look_into.keys(f"*{prefix}*"), "somebody is still counted"
 
 
@@ -453,7 +671,7 @@ async def test_who_comes_and_goes_around_an_outage_is_in_the_right_groups(
     look_into.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
     await layer.group_add("news", three)
     await layer.group_discard("news", two)
-    await aeventually(lambda: layer.local().reconnects == 1)
+    await aeventually(lambda: layer.reconnects == 1)
     await layer.group_add("news", three)  # returns when Redis has all of them again
     await layer.group_send("news", EVENT)
     for channel in (one, three):

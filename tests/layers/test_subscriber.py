@@ -25,13 +25,20 @@ class Listener:
 
     def __init__(self, host: Any, *, timeout_seconds: float = 2.0) -> None:
         self.gaps = 0
+        self.losses = 0
         self._heard: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue()
         self.subscriber = Subscriber(
-            RedisPool(host, timeout_seconds=timeout_seconds), self._message, self._gap
+            RedisPool(host, timeout_seconds=timeout_seconds),
+            self._message,
+            on_lost=self._lost,
+            on_gap=self._gap,
         )
 
     def _message(self, name: str, payload: bytes) -> None:
         self._heard.put_nowait((name, payload))
+
+    def _lost(self) -> None:
+        self.losses += 1
 
     def _gap(self) -> None:
         self.gaps += 1
@@ -143,15 +150,57 @@ async def test_what_is_unsubscribed_is_heard_no_more(
     assert await listener.hears() == ("kept", b"heard")
 
 
-async def test_who_leaves_and_comes_back_in_one_turn_is_subscribed(
+async def test_a_pattern_that_is_unsubscribed_is_heard_no_more(
     listen: Listen, look_into: redis.Redis
 ) -> None:
+    subscriber = listen().subscriber
+    await subscriber.until_confirmed(subscriber.ask(["kept"], ["left.*", "kept.*"]))
+    assert look_into.pubsub_numpat() == 2
+    subscriber.unsubscribe(patterns=["left.*", "never subscribed.*"])
+    await aeventually(lambda: look_into.pubsub_numpat() == 1)
+    assert look_into.publish("left.1", b"lost") == 0
+    assert look_into.publish("kept.1", b"heard") == look_into.publish("kept", b"heard") == 1
+
+
+@pytest.mark.parametrize("turns", [0, 1, 3])
+async def test_who_leaves_and_comes_back_is_subscribed(
+    listen: Listen, look_into: redis.Redis, turns: int
+) -> None:
     listener = listen()
-    await listener.subscriber.subscribe("news")
-    listener.subscriber.unsubscribe(["news"])
-    await listener.subscriber.subscribe("news")
-    look_into.publish("news", b"one")
-    assert await listener.hears() == ("news", b"one")
+    subscriber = listener.subscriber
+    for _ in range(2):
+        await subscriber.until_confirmed(subscriber.ask(["news"], ["to.me.*"]))
+        subscriber.unsubscribe(["news"], ["to.me.*"])
+        await turns_of_the_loop(turns)
+    await subscriber.until_confirmed(subscriber.ask(["news"], ["to.me.*"]))
+    for name in ("news", "to.me.1"):
+        assert look_into.publish(name, b"one") == 1
+        assert await listener.hears() == (name, b"one")
+
+
+async def test_who_comes_and_leaves_in_one_turn_is_not_subscribed(
+    listen: Listen, look_into: redis.Redis
+) -> None:
+    subscriber = listen().subscriber
+    await subscriber.until_confirmed(subscriber.ask(["kept", "left"], ["left.*"]))
+    subscriber.unsubscribe(["left"], ["left.*"])
+    subscriber.ask(["news"], ["to.me.*"])
+    subscriber.unsubscribe(["news"], ["to.me.*"])
+    await subscriber.subscribe("later")
+    assert sorted(look_into.pubsub_channels()) == [b"kept", b"later"]
+    assert look_into.pubsub_numpat() == 0
+
+
+async def test_who_comes_and_leaves_and_comes_in_one_turn_is_subscribed(
+    listen: Listen, look_into: redis.Redis
+) -> None:
+    subscriber = listen().subscriber
+    await subscriber.subscribe("the connection is there")
+    subscriber.ask(["news"], ["to.me.*"])
+    subscriber.unsubscribe(["news"], ["to.me.*"])
+    await subscriber.until_confirmed(subscriber.ask(["news"], ["to.me.*"]))
+    await subscriber.subscribe("later")
+    assert look_into.publish("news", b"one") == look_into.publish("to.me.1", b"one") == 1
 
 
 async def test_who_is_gone_before_the_confirmation_spoils_nothing_for_the_next(
@@ -204,7 +253,7 @@ async def test_a_killed_connection_is_resubscribed_in_one_command_and_told_as_a_
     assert dict(look_into.pubsub_numsub(*names)) == {name.encode(): 1 for name in names}
     assert look_into.publish("to.me.1", b"after") == 1
     assert await listener.hears() == ("to.me.1", b"after")
-    assert listener.gaps == listener.subscriber.reconnects == 1
+    assert listener.losses == listener.gaps == listener.subscriber.reconnects == 1
     assert calls(look_into, "subscribe") - subscribes == 1
     assert calls(look_into, "psubscribe") - psubscribes == 1
 
@@ -251,6 +300,7 @@ async def test_an_outage_is_logged_once_and_so_is_its_end(
             await listener.subscriber.subscribe(f"attempt.{attempt}")
     own_redis.start()
     await aeventually(lambda: listener.gaps)
+    assert listener.losses == listener.gaps == 1
     lines = [r.getMessage() for r in caplog.records if r.name == "wsadapter.outages"]
     assert [line.partition(" (")[0] for line in lines] == [
         f"Redis at {own_redis.url} is away",

@@ -137,3 +137,9 @@ def test_a_kick_has_a_code_that_may_be_sent(code: int) -> None:
 def test_the_excluded_are_given_in_any_collection_or_as_a_single_id(exclude: Any) -> None:
     order = push("hi", exclude, Priority.HIGH, True)
     assert order == Push("hi", frozenset({"tab-1"}), Priority.HIGH, True)
+
+
+def test_the_size_of_a_push_is_that_of_its_bytes() -> None:
+    assert Push("plain").size == 5
+    assert Push("\N{GRINNING FACE}").size == 4
+    assert Push(b"\xff\x00").size == 2

@@ -232,3 +232,16 @@ def test_sizes_of_zero_are_no_trouble(overflow: Overflow) -> None:
     for number in range(5):
         assert box.put(number, 0) is Outcome.QUEUED
     assert drained(box) == [0, 1, 2, 3, 4]
+
+
+def test_an_item_counts_for_more_than_its_size() -> None:
+    """Else tiny or empty messages would take many times the bound in memory."""
+    box: Outbox[int] = Outbox(100, item_bytes=40, on_drop=lambda item: None)
+    assert [box.put(number, 0) for number in range(3)] == [
+        Outcome.QUEUED,
+        Outcome.QUEUED,
+        Outcome.FULL,
+    ]
+    assert box.queued_bytes == 80
+    assert drained(box) == [0, 1]
+    assert box.queued_bytes == 0

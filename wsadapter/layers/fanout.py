@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -25,7 +26,7 @@ FAILED = "A connection failed to take a message; the others have it."
 class Member(Protocol):
     """Who receives what arrives on a channel."""
 
-    def push(self, push: Push) -> None:
+    def deliver(self, push: Push) -> None:
         """Take a frame for the browser; the same object goes to every local member."""
 
     def kick(self, kick: Kick) -> None:
@@ -115,7 +116,7 @@ def hand_over(members: list[Member], decode: Decode) -> None:
         for member in members:
             # In the loop itself, where it costs nothing: this is the hottest one there is.
             try:
-                member.push(push)
+                member.deliver(push)
             except Exception:
                 logger.exception(FAILED)
     elif kind == KICK:
@@ -149,16 +150,40 @@ class QueueMember:
     Args:
         channel: the name, for the log.
         capacity: messages that may wait; the newest is dropped beyond, counted and logged.
+        expiry_seconds: a message that has waited for longer is dropped, counted and logged.
+        clock: the time in seconds.
+
+    Attributes:
+        dropped: messages for which there was no room.
+        expired: messages that waited for too long.
+        readers: who is waiting in `get`, or is about to; kept by the layer.
     """
 
-    def __init__(self, channel: str, capacity: int) -> None:
+    def __init__(
+        self,
+        channel: str,
+        capacity: int,
+        *,
+        expiry_seconds: float = 60.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.channel = channel
         self.capacity = capacity
+        self.expiry_seconds = expiry_seconds
+        self.clock = clock
         self.dropped = 0
-        self._waiting: deque[Message] = deque()
+        self.expired = 0
+        self.readers = 0
+        #: The moment after which a message is too old, and the message; the oldest first.
+        self._waiting: deque[tuple[float, Message]] = deque()
         self._arrived = asyncio.Event()
 
-    def push(self, push: Push) -> None:
+    @property
+    def waiting(self) -> int:
+        """How many messages wait."""
+        return len(self._waiting)
+
+    def deliver(self, push: Push) -> None:
         self.event(push.to_message(carries_bytes=True))
 
     def kick(self, kick: Kick) -> None:
@@ -177,18 +202,36 @@ class QueueMember:
             ChannelFull: as many wait as may.
         """
         if len(self._waiting) >= self.capacity:
+            self._drop_expired()
+        if len(self._waiting) >= self.capacity:
             raise ChannelFull(self.channel)
-        self._waiting.append(message)
+        self._waiting.append((self.clock() + self.expiry_seconds, message))
         self._arrived.set()
 
     def gap(self) -> None:
         """A plain consumer has no way to hear of it."""
 
     async def get(self) -> Message:
-        while not self._waiting:
+        while True:
+            self._drop_expired()
+            if self._waiting:
+                return self._waiting.popleft()[1]
             self._arrived.clear()
             await self._arrived.wait()
-        return self._waiting.popleft()
+
+    def _drop_expired(self) -> None:
+        now = self.clock()
+        while self._waiting and self._waiting[0][0] < now:
+            self._waiting.popleft()
+            self.expired += 1
+            if self.expired == 1:
+                logger.warning(
+                    "A message on channel %s has waited for more than %g seconds and is dropped, "
+                    "as further ones will be. Make the consumer faster, or raise the layer's "
+                    "expiry.",
+                    self.channel,
+                    self.expiry_seconds,
+                )
 
     def _count_drop(self) -> None:
         self.dropped += 1

@@ -12,6 +12,7 @@ from typing import Any
 
 from channels.layers import BaseChannelLayer
 
+from wsadapter.corking import current_cork
 from wsadapter.layers.fanout import Fanout, Member, QueueMember, foreign_channel
 from wsadapter.wire.orders import Message
 
@@ -23,7 +24,7 @@ class InMemoryChannelLayer(BaseChannelLayer):
     thread works, and it copies a message per plain consumer only, never per browser.
 
     Args:
-        expiry: accepted for compatibility; nothing waits long enough to expire.
+        expiry: seconds for which a message may wait for a plain consumer.
         group_expiry: accepted for compatibility; membership ends with its consumer.
         capacity: messages that may wait for a plain consumer.
         channel_capacity: glob pattern -> capacity.
@@ -67,14 +68,23 @@ class InMemoryChannelLayer(BaseChannelLayer):
 
     async def receive(self, channel: str) -> Message:
         self.require_valid_channel_name(channel)
+        queue = self._queue(channel)
+        queue.readers += 1
         try:
-            return await self._queue(channel).get()
+            return await queue.get()
         except asyncio.CancelledError:
             # Channels cancels receive() when the consumer ends; it never says so otherwise.
-            # A general channel outlives its readers, as its messages may wait for the next.
-            if "!" in channel:
-                self.fanout().detach(channel)
+            if queue.readers == 1:
+                self._give_up(channel, queue)
             raise
+        finally:
+            queue.readers -= 1
+
+    def _give_up(self, channel: str, queue: QueueMember) -> None:
+        """Forget a channel without readers; what waits in a general one, the next may read."""
+        fanout = self.fanout()
+        if fanout.members.get(channel) is queue and ("!" in channel or not queue.waiting):
+            fanout.detach(channel)
 
     def _new_name(self, prefix: str) -> str:
         return f"{prefix}{self.process}!{os.urandom(8).hex()}"
@@ -83,7 +93,7 @@ class InMemoryChannelLayer(BaseChannelLayer):
         fanout = self.fanout()
         member = fanout.members.get(channel)
         if not isinstance(member, QueueMember):
-            member = QueueMember(channel, self.get_capacity(channel))
+            member = QueueMember(channel, self.get_capacity(channel), expiry_seconds=self.expiry)
             fanout.attach(channel, member)
         return member
 
@@ -162,15 +172,20 @@ class InMemoryChannelLayer(BaseChannelLayer):
         running = _running_loop()
         for loop, fanout in fanouts:
             if loop is running:
-                hand_over(fanout)
+                _on_its_loop(hand_over, fanout)
             else:
-                loop.call_soon_threadsafe(hand_over, fanout)
+                loop.call_soon_threadsafe(_on_its_loop, hand_over, fanout)
         return 1 if fanouts else 0
 
     def _forget_closed_loops(self) -> None:
         self._fanouts = {
             loop: fanout for loop, fanout in self._fanouts.items() if not loop.is_closed()
         }
+
+
+def _on_its_loop(hand_over: Callable[[Fanout], Any], fanout: Fanout) -> None:
+    hand_over(fanout)
+    current_cork().hold()  # what follows in the same turn leaves in one write
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

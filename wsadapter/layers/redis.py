@@ -7,20 +7,25 @@ serialisers, the same encryption. Old and new processes can run side by side.
 from __future__ import annotations
 
 import asyncio
+import functools
+import inspect
 import logging
 import os
 import re
 import sys
+import threading
 import uuid
-from collections.abc import Iterable
-from typing import Any, cast
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any, TypeAlias, cast
 
 from channels.layers import BaseChannelLayer
 from channels_redis.serializers import registry
 from channels_redis.utils import _consistent_hash, decode_hosts
 
+from wsadapter.errors import StoreUnavailable
 from wsadapter.event_loops import forget_closed_loops
-from wsadapter.layers.fanout import Fanout, Member, QueueMember, foreign_channel
+from wsadapter.layers.fanout import Fanout, Member, QueueMember, foreign_channel, hand_over
 from wsadapter.layers.subscriber import Subscriber
 from wsadapter.redis_pool import at_loop_shutdown, pool_for
 from wsadapter.wire.orders import Message
@@ -29,6 +34,10 @@ logger = logging.getLogger("wsadapter.layers")
 
 #: With encryption keys set, older messages are refused, so that captured ones do not replay.
 MAX_MESSAGE_AGE_SECONDS = 60
+
+#: Who hears that Redis went away or is back: the consumers, by a message of that type, as with
+#: channels_redis; or a function.
+Hook: TypeAlias = str | Callable[[], Any]
 
 #: What has a meaning in Redis' patterns.
 _GLOB = re.compile(r"[\\*?\[\]]")
@@ -40,7 +49,7 @@ class RedisChannelLayer(BaseChannelLayer):
     Args:
         hosts: as channels_redis takes them; several are sharded by name.
         prefix: of all Redis channel names.
-        expiry: seconds; accepted for compatibility, as pub/sub stores nothing.
+        expiry: seconds for which a message may wait for a plain consumer.
         group_expiry: accepted for compatibility; membership ends with its consumer.
         capacity: messages that may wait for a plain consumer.
         channel_capacity: glob pattern -> capacity.
@@ -48,6 +57,11 @@ class RedisChannelLayer(BaseChannelLayer):
         serializer_format: ``"msgpack"`` or ``"json"``, as registered in channels_redis.
         timeout_seconds: for each command.
         max_connections: the size of the pool for publishing.
+        on_disconnect: told on each event loop when it loses a connection to Redis. A message
+            type, such as ``"redis.disconnect"``, is sent to the loop's consumers; a function
+            without arguments, which may be asynchronous and must not block, is called.
+        on_reconnect: the same when Redis is back and everything is subscribed again.
+        ignored: options of other layers; a line in the log names them.
     """
 
     extensions = ["groups", "flush"]
@@ -64,6 +78,9 @@ class RedisChannelLayer(BaseChannelLayer):
         serializer_format: str = "msgpack",
         timeout_seconds: float = 2.0,
         max_connections: int = 20,
+        on_disconnect: Hook | None = None,
+        on_reconnect: Hook | None = None,
+        **ignored: Any,
     ) -> None:
         super().__init__(expiry=expiry, capacity=capacity)
         self.channel_capacity = self.compile_capacities(channel_capacity or {})
@@ -78,7 +95,33 @@ class RedisChannelLayer(BaseChannelLayer):
             symmetric_encryption_keys=symmetric_encryption_keys,
             expiry=MAX_MESSAGE_AGE_SECONDS - 10 if symmetric_encryption_keys else None,
         )
+        self.on_disconnect = _checked("on_disconnect", on_disconnect)
+        self.on_reconnect = _checked("on_reconnect", on_reconnect)
         self._locals: dict[asyncio.AbstractEventLoop, LoopLayer] = {}
+        self._counts: Counter[str] = Counter()
+        self._counting = threading.Lock()
+        if ignored:
+            logger.warning(
+                "RedisChannelLayer has no options %s and ignores them. "
+                "Take them out of CHANNEL_LAYERS, or correct their spelling.",
+                ", ".join(sorted(ignored)),
+            )
+
+    @property
+    def undecodable(self) -> int:
+        """Messages that were ignored since the process started: junk, another key, too old."""
+        return self._counts["undecodable"]
+
+    @property
+    def reconnects(self) -> int:
+        """How often a connection to Redis was lost and made anew: all event loops, all hosts."""
+        return self._counts["reconnects"]
+
+    def count(self, what: str) -> int:
+        """Count something that has happened on any event loop. Returns how often it has."""
+        with self._counting:
+            self._counts[what] += 1
+            return self._counts[what]
 
     def serialize(self, message: Message) -> bytes:
         return cast("bytes", self._serializer.serialize(message))
@@ -161,35 +204,32 @@ class LoopLayer:
     def __init__(self, layer: RedisChannelLayer) -> None:
         self.layer = layer
         self.process = uuid.uuid4().hex[:16]
-        self.undecodable = 0
         self.fanout = Fanout()
         self._subscribers = [
-            Subscriber(pool, self._on_message, self._on_gap) for pool in layer.pools
+            Subscriber(pool, self._on_message, on_lost=self._on_lost, on_gap=self._on_gap)
+            for pool in layer.pools
         ]
         self._stem = self._stem_of("specific.")
-        self._pattern = _pattern_of(self._stem)
-
-    @property
-    def reconnects(self) -> int:
-        """How often a connection to Redis was lost and made anew, on all hosts."""
-        return sum(subscriber.reconnects for subscriber in self._subscribers)
+        #: How many channels there are of each stem; with the last one its pattern goes.
+        self._of_stem: Counter[str] = Counter()
+        self._telling: set[asyncio.Task[None]] = set()
 
     def open_channel(self, member: Member) -> str:
         channel = self._stem + _random_part()
-        self.fanout.attach(channel, member)
+        self._attach(channel, member)
         # It leaves in one turn with what the member joins meanwhile, and costs no wait of its own.
+        patterns = _patterns_for(channel)
         for subscriber in self._subscribers:
-            subscriber.ask(patterns=(self._pattern,))
+            subscriber.ask(patterns=patterns)
         return channel
 
     async def new_channel(self, prefix: str) -> str:
-        stem = self._stem_of(prefix)
-        channel = stem + _random_part()
+        channel = self._stem_of(prefix) + _random_part()
         # There before anything is awaited: else the last one that leaves meanwhile would end
         # the subscription that this one relies on.
         self._queue(channel)
         try:
-            await self._subscribe({}, _pattern_of(stem))
+            await self._subscribe([], channel)
         except BaseException:
             await self.detach(channel)
             raise
@@ -198,14 +238,15 @@ class LoopLayer:
     def _stem_of(self, prefix: str) -> str:
         return f"{self.layer.prefix}{prefix}{self.process}!"
 
-    async def _subscribe(self, names: dict[int, list[str]], pattern: str) -> None:
-        """Subscribe to names on their shards and to a pattern on all of them.
+    async def _subscribe(self, names: list[str], channel: str) -> None:
+        """Subscribe to names on their shards and to the pattern of a channel on all of them.
 
         One pattern per process and shard serves all channels: a further channel costs nothing.
         """
+        by_shard, patterns = self._by_shard(names), _patterns_for(channel)
         waits = []
         for shard, subscriber in enumerate(self._subscribers):
-            if pending := subscriber.ask(names.get(shard, ()), (pattern,)):
+            if pending := subscriber.ask(by_shard.get(shard, ()), patterns):
                 waits.append(subscriber.until_confirmed(pending))
         if len(waits) == 1:
             await waits[0]
@@ -213,16 +254,21 @@ class LoopLayer:
             await asyncio.gather(*waits)
 
     async def receive(self, channel: str) -> Message:
-        general = "!" not in channel
-        if general and channel not in self.fanout.members:
-            await self._subscribers[self.layer.shard(channel)].subscribe(channel)
+        is_new = channel not in self.fanout.members
+        queue = self._queue(channel)
+        queue.readers += 1
         try:
-            return await self._queue(channel).get()
-        except asyncio.CancelledError:
+            if is_new:
+                await self._subscribe([] if "!" in channel else [channel], channel)
+            return await queue.get()
+        except (asyncio.CancelledError, StoreUnavailable):
             # Channels cancels receive() when the consumer ends; it never says so otherwise.
-            if not general:
+            # What a general channel's last reader has not read is lost, as with channels_redis.
+            if queue.readers == 1 and self.fanout.members.get(channel) is queue:
                 await self.detach(channel)
             raise
+        finally:
+            queue.readers -= 1
 
     async def join(self, groups: Iterable[str], channel: str) -> None:
         # One string for all who are in a group, rather than one each.
@@ -230,25 +276,47 @@ class LoopLayer:
         for name in names:
             self.fanout.join(name, channel)
         # Also those that have members already: their confirmation may still be on its way.
-        await self._subscribe(self._by_shard(names), self._pattern)
+        await self._subscribe(names, channel)
 
     def leave(self, group: str, channel: str) -> None:
         name = self.layer.group_channel(group)
         if self.fanout.leave(name, channel):
             self._unsubscribe([name])
 
+    def _attach(self, channel: str, member: Member) -> None:
+        if channel not in self.fanout.members:
+            self._of_stem[_stem_in(channel)] += 1
+        self.fanout.attach(channel, member)
+
     async def detach(self, channel: str) -> None:
         """Forget a channel; with the last one, the connections to Redis are closed."""
+        was_there = channel in self.fanout.members
         self._unsubscribe(self.fanout.detach(channel))
+        if was_there:
+            self._give_up(channel)
         if not self.fanout.members:
             await self._stop()
+
+    def _give_up(self, channel: str) -> None:
+        """Unsubscribe from a general channel, or from a pattern with its last channel."""
+        stem = _stem_in(channel)
+        self._of_stem[stem] -= 1
+        if self._of_stem[stem]:
+            return
+        del self._of_stem[stem]
+        if "!" not in channel:
+            self._unsubscribe([channel])
+        for subscriber in self._subscribers:
+            subscriber.unsubscribe(patterns=_patterns_for(channel))
 
     async def close(self) -> None:
         """Forget all channels and groups and close the connections."""
         self.fanout = Fanout()
+        self._of_stem.clear()
         await self._stop()
 
     async def _stop(self) -> None:
+        # All of them begin to stop before anything is awaited, and whoever comes then is safe.
         await asyncio.gather(*(subscriber.stop() for subscriber in self._subscribers))
 
     def _unsubscribe(self, names: list[str]) -> None:
@@ -264,8 +332,10 @@ class LoopLayer:
     def _queue(self, channel: str) -> QueueMember:
         member = self.fanout.members.get(channel)
         if not isinstance(member, QueueMember):
-            member = QueueMember(channel, self.layer.get_capacity(channel))
-            self.fanout.attach(channel, member)
+            member = QueueMember(
+                channel, self.layer.get_capacity(channel), expiry_seconds=self.layer.expiry
+            )
+            self._attach(channel, member)
         return member
 
     def _on_message(self, name: str, payload: bytes) -> None:
@@ -295,25 +365,71 @@ class LoopLayer:
         return message
 
     def _refuse(self, name: str, error: Exception) -> None:
-        self.undecodable += 1
-        if self.undecodable == 1:
+        if self.layer.count("undecodable") == 1:
             logger.warning(
-                "A message on the Redis channel %s cannot be decoded (%s: %s) and is ignored, as "
+                "A message on the Redis channel %s cannot be decoded (%s) and is ignored, as "
                 "further ones will be. Check that all processes use the same serializer_format "
                 "and symmetric_encryption_keys, that their clocks agree, and that nothing else "
                 "publishes under this prefix.",
                 name,
-                type(error).__name__,
-                error,
+                _reason(error),
             )
 
+    def _on_lost(self) -> None:
+        self._tell(self.layer.on_disconnect)
+
     def _on_gap(self) -> None:
+        self.layer.count("reconnects")
         self.fanout.gap()
+        self._tell(self.layer.on_reconnect)
+
+    def _tell(self, hook: Hook | None) -> None:
+        """Tell whom the project names; in a task, as nothing of it may harm the subscription."""
+        if hook is None:
+            return
+        call = functools.partial(self._to_everybody, hook) if isinstance(hook, str) else hook
+        task = asyncio.get_running_loop().create_task(_called(call))
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
+
+    def _to_everybody(self, kind: str) -> None:
+        hand_over(list(self.fanout.members.values()), lambda: {"type": kind})
 
 
-def _pattern_of(stem: str) -> str:
-    """The pattern of all channels whose names begin so."""
-    return _GLOB.sub(r"\\\g<0>", stem) + "*"
+def _checked(option: str, hook: Hook | None) -> Hook | None:
+    if hook is None or isinstance(hook, str) or callable(hook):
+        return hook
+    raise TypeError(
+        f'{option} takes a message type, such as "redis.disconnect", or a function, not {hook!r}.'
+    )
+
+
+async def _called(call: Callable[[], Any]) -> None:
+    try:
+        result = call()
+        if inspect.isawaitable(result):
+            await result
+    except Exception:
+        logger.exception("What on_disconnect or on_reconnect calls has failed; all else goes on.")
+
+
+def _reason(error: Exception) -> str:
+    name, text = type(error).__name__, str(error)
+    if name == "InvalidToken":  # of a package that is only there where messages are encrypted
+        text = "wrong key or too old"
+    return f"{name}: {text}" if text else name
+
+
+def _stem_in(channel: str) -> str:
+    """How all channels of the same kind and process begin; a general channel is its own."""
+    return channel[: channel.rfind("!") + 1] or channel
+
+
+def _patterns_for(channel: str) -> tuple[str, ...]:
+    """The pattern that a channel arrives by; a general channel has none."""
+    if "!" not in channel:
+        return ()
+    return (_GLOB.sub(r"\\\g<0>", _stem_in(channel)) + "*",)
 
 
 def _random_part() -> str:

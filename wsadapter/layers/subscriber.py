@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 import redis
@@ -12,7 +12,7 @@ from redis.asyncio.connection import AbstractConnection
 
 from wsadapter import outages
 from wsadapter.corking import current_cork
-from wsadapter.event_loops import Begun, end_task
+from wsadapter.event_loops import CANCEL_AGAIN_SECONDS, Begun, end_task
 from wsadapter.redis_pool import RedisPool
 
 FIRST_RETRY_SECONDS = 0.05
@@ -31,7 +31,9 @@ class Subscriber:
     Args:
         pool: where; the connection is made from it but does not count towards its size.
         on_message: called with the channel's name and the payload.
-        on_gap: called after a reconnect: what was published meanwhile is lost.
+        on_lost: called when the connection is lost or cannot be made, once until `on_gap`.
+        on_gap: called when it is back and everything is subscribed again: what was published
+            meanwhile is lost.
 
     Attributes:
         reconnects: how often a connection was lost and made anew.
@@ -41,11 +43,14 @@ class Subscriber:
         self,
         pool: RedisPool,
         on_message: Callable[[str, bytes], None],
+        *,
+        on_lost: Callable[[], None],
         on_gap: Callable[[], None],
     ) -> None:
         self.reconnects = 0
         self._pool = pool
         self._on_message = on_message
+        self._on_lost = on_lost
         self._on_gap = on_gap
         self._channels: set[str] = set()
         self._patterns: set[str] = set()
@@ -57,6 +62,8 @@ class Subscriber:
         self._sends: set[asyncio.Task[None]] = set()
         self._connection: AbstractConnection | None = None
         self._task: asyncio.Task[None] | None = None
+        self._endings: set[asyncio.Task[None]] = set()
+        self._lost = False
         self._gap_pending: set[str] | None = None
         self._heard = False
 
@@ -76,8 +83,8 @@ class Subscriber:
         self, names: Iterable[str] = (), patterns: Iterable[str] = ()
     ) -> set[asyncio.Future[None]]:
         """Subscribe soon. Returns what `until_confirmed` waits for; mostly there is nothing."""
-        pending = self._want("SUBSCRIBE", self._channels, names)
-        pending |= self._want("PSUBSCRIBE", self._patterns, patterns)
+        pending = self._want("SUBSCRIBE", names)
+        pending |= self._want("PSUBSCRIBE", patterns)
         if pending:
             self._ensure_running()
         return pending
@@ -92,31 +99,35 @@ class Subscriber:
             if late:
                 raise TimeoutError
 
-    def unsubscribe(self, names: Iterable[str]) -> None:
+    def unsubscribe(self, names: Iterable[str] = (), patterns: Iterable[str] = ()) -> None:
         """Unsubscribe soon; nobody waits for it."""
-        gone = self._channels.intersection(names)
-        self._channels -= gone
-        self._confirmed -= gone
-        for name in gone:
-            self._outgoing.get("SUBSCRIBE", set()).discard(name)
-            self._waiting.pop(name, None)  # who asks next, asks anew
-        if gone:
-            self._send_soon("UNSUBSCRIBE", gone)
+        self._want_no_more("UNSUBSCRIBE", names)
+        self._want_no_more("PUNSUBSCRIBE", patterns)
 
-    async def stop(self) -> None:
-        """Close the connection and forget all names."""
-        # All of it at once: whoever subscribes while the task ends begins afresh.
-        task, self._task = self._task, None
+    def stop(self) -> Coroutine[Any, Any, None]:
+        """Forget all names and close the connection; await what is returned for its end.
+
+        No coroutine function: whoever subscribes from now on begins afresh and is not forgotten.
+        """
+        if self._task is not None:
+            self._task.cancel()  # at once: it takes no answers for those who come next
+            ending = asyncio.get_running_loop().create_task(_end_cancelled(self._task))
+            self._endings.add(ending)
+            ending.add_done_callback(self._endings.discard)
+            self._task = None
         self._waiting = {}
         self._channels.clear()
         self._patterns.clear()
         self._confirmed.clear()
-        if task is not None:
-            await end_task(task)
+        self._lost = False
+        return self._ended()
 
-    def _want(
-        self, command: str, wanted: set[str], names: Iterable[str]
-    ) -> set[asyncio.Future[None]]:
+    async def _ended(self) -> None:
+        while self._endings:
+            await asyncio.wait(self._endings)
+
+    def _want(self, command: str, names: Iterable[str]) -> set[asyncio.Future[None]]:
+        wanted = self._wanted(command)
         pending = set()
         for name in names:
             if name in self._confirmed:
@@ -127,6 +138,20 @@ class Subscriber:
                 self._send_soon(command, {name})
             pending.add(self._waiting[name])
         return pending
+
+    def _want_no_more(self, command: str, names: Iterable[str]) -> None:
+        wanted = self._wanted(command)
+        gone = wanted.intersection(names)
+        wanted -= gone
+        self._confirmed -= gone
+        for name in gone:
+            self._waiting.pop(name, None)  # who asks next, asks anew
+        if gone:
+            self._send_soon(command, gone)
+
+    def _wanted(self, command: str) -> set[str]:
+        """What a command is about: the channels or the patterns that are to be subscribed."""
+        return self._patterns if command in ("PSUBSCRIBE", "PUNSUBSCRIBE") else self._channels
 
     def _ensure_running(self) -> None:
         if self._task is None:
@@ -156,9 +181,9 @@ class Subscriber:
         task.add_done_callback(self._sends.discard)
 
     def _still_meant(self, command: str, names: set[str]) -> set[str]:
-        if command == "UNSUBSCRIBE":
-            return names - self._channels
-        return names & (self._channels | self._patterns)
+        if command in ("UNSUBSCRIBE", "PUNSUBSCRIBE"):
+            return names - self._wanted(command)
+        return names & self._wanted(command)
 
     async def _send(self, connection: AbstractConnection, commands: list[tuple[str, ...]]) -> None:
         try:
@@ -174,33 +199,37 @@ class Subscriber:
 
     def _expect_answers(self, commands: list[tuple[str, ...]]) -> None:
         for command, *names in commands:
-            if command != "UNSUBSCRIBE":
+            if command in ("SUBSCRIBE", "PSUBSCRIBE"):
                 self._unanswered.update(names)
 
     async def _run(self) -> None:
+        await self._ended()  # what is left of the connection before
         retry_seconds = FIRST_RETRY_SECONDS
-        lost = False
         while True:
             try:
-                await self._connect(after_gap=lost)
-                self.reconnects += lost
+                await self._connect()
                 outages.ends(self._pool.name)
-                lost, retry_seconds = False, FIRST_RETRY_SECONDS
+                retry_seconds = FIRST_RETRY_SECONDS
                 await self._read()
             except (redis.RedisError, OSError, TimeoutError) as error:
                 outages.begins(self._pool.name, error)
-                lost = True
+                self._note_loss()
             finally:
                 await self._disconnect()
             await asyncio.sleep(retry_seconds)
             retry_seconds = min(retry_seconds * 2, LAST_RETRY_SECONDS)
 
-    async def _connect(self, *, after_gap: bool) -> None:
+    def _note_loss(self) -> None:
+        if not self._lost:
+            self._lost = True
+            self._on_lost()
+
+    async def _connect(self) -> None:
         connection = self._make_connection()
         try:
             async with asyncio.timeout(self._pool.timeout_seconds):
                 await connection.connect()
-                await self._subscribe_all(connection, after_gap=after_gap)
+                await self._subscribe_all(connection)
         except BaseException:
             await connection.disconnect(nowait=True)
             raise
@@ -216,17 +245,18 @@ class Subscriber:
         options = {**pool.connection_kwargs, "socket_timeout": None, "protocol": 2}
         return pool.connection_class(**options)
 
-    async def _subscribe_all(self, connection: AbstractConnection, *, after_gap: bool) -> None:
+    async def _subscribe_all(self, connection: AbstractConnection) -> None:
         wanted = {"SUBSCRIBE": self._channels, "PSUBSCRIBE": self._patterns}
         commands = [(command, *names) for command, names in wanted.items() if names]
         self._connection = connection
         self._outgoing.clear()
         self._expect_answers(commands)
-        if after_gap:
+        if self._lost:
             # Told once everything is subscribed again: see _confirm.
-            self._gap_pending = self._channels | self._patterns or None
+            self._gap_pending = self._channels | self._patterns
         if commands:
             await self._write(connection, commands)
+        self._end_gap()
 
     async def _read(self) -> None:
         """Handle what arrives: all that Redis has sent by now before the loop turns."""
@@ -288,14 +318,17 @@ class Subscriber:
         future = self._waiting.pop(name, None)
         if future is not None and not future.done():
             future.set_result(None)
-        self._close_gap(name)
-
-    def _close_gap(self, name: str) -> None:
         if self._gap_pending is not None:
             self._gap_pending.discard(name)
-            if not self._gap_pending:
-                self._gap_pending = None
-                self._on_gap()
+            self._end_gap()
+
+    def _end_gap(self) -> None:
+        if self._gap_pending is None or self._gap_pending:
+            return
+        self._gap_pending = None
+        self._lost = False
+        self.reconnects += 1
+        self._on_gap()
 
     async def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
@@ -307,3 +340,9 @@ class Subscriber:
         await asyncio.gather(*self._sends, return_exceptions=True)
         if connection is not None:
             await connection.disconnect(nowait=True)
+
+
+async def _end_cancelled(task: asyncio.Task[None]) -> None:
+    """Return when a task that is cancelled already has ended; again only if it takes too long."""
+    await asyncio.wait([task], timeout=CANCEL_AGAIN_SECONDS)
+    await end_task(task)

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias, TypeVar
 from wsadapter.close_codes import check_code
 from wsadapter.wire.frames import frame_bytes
 from wsadapter.wire.outbox import Priority
-from wsadapter.wire.payload import Frame
+from wsadapter.wire.payload import Frame, size_of
 
 Message: TypeAlias = dict[str, Any]
 
@@ -35,7 +35,7 @@ class Push:
     exclude: frozenset[str] = frozenset()
     priority: Priority = Priority.NORMAL
     authenticated_only: bool = False
-    #: In bytes. Text counts one byte a character, which is exact for ASCII and cheap for all.
+    #: In bytes, of the payload.
     size: int = field(init=False)
     #: The ASGI event that sends the frame, made once and handed to every server as it is.
     event: Message = field(init=False)
@@ -44,7 +44,7 @@ class Push:
     _prepared: dict[int, bytes] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        self.size = len(self.frame)
+        self.size = size_of(self.frame)
         self.event = send_event(self.frame)
         self.selective = bool(self.exclude) or self.authenticated_only
         self._prepared = {}

@@ -44,6 +44,7 @@ class Outbox(Generic[Item]):
     Args:
         max_bytes: the bound on the sum of the sizes.
         overflow: what a full outbox does.
+        item_bytes: what an item costs beside its size, and counts for.
         on_drop: called with every item that an overflow drops.
     """
 
@@ -52,11 +53,13 @@ class Outbox(Generic[Item]):
         max_bytes: int,
         overflow: Overflow = Overflow.CLOSE,
         *,
+        item_bytes: int = 0,
         on_drop: Callable[[Item], None],
     ) -> None:
         self.max_bytes = max_bytes
         self.overflow = overflow
         self.queued_bytes = 0
+        self._item_bytes = item_bytes
         self._on_drop = on_drop
         # Only a lane that has something is there: an idle connection keeps none.
         self._lanes: dict[Priority, deque[tuple[Item, int]]] = {}
@@ -66,17 +69,21 @@ class Outbox(Generic[Item]):
 
     def put(self, item: Item, size: int, priority: Priority = Priority.NORMAL) -> Outcome:
         """Queue an item of ``size`` bytes, or say why not."""
+        size += self._item_bytes
         if self.queued_bytes and self.queued_bytes + size > self.max_bytes:
             if self.overflow is Overflow.CLOSE:
                 return Outcome.FULL
             if self.overflow is Overflow.DROP_NEWEST or not self._make_room(size, priority):
                 self._on_drop(item)
                 return Outcome.DROPPED
-        self.put_control(item, size, priority)
+        self._append(item, size, priority)
         return Outcome.QUEUED
 
     def put_control(self, item: Item, size: int, priority: Priority = Priority.URGENT) -> None:
         """Queue what must not be refused, whatever the bound: accept, close, a heartbeat."""
+        self._append(item, size + self._item_bytes, priority)
+
+    def _append(self, item: Item, size: int, priority: Priority) -> None:
         lane = self._lanes.get(priority)
         if lane is None:
             lane = self._lanes[priority] = deque()

@@ -48,6 +48,13 @@ def _as_frame(data: object) -> Frame:
     return to_json(data)
 
 
+def size_of(frame: Frame) -> int:
+    """The bytes of a frame's payload; for the text that most frames are, without encoding it."""
+    if isinstance(frame, str) and not frame.isascii():
+        return len(frame.encode())
+    return len(frame)
+
+
 def to_json(data: object) -> str:
     """Encode any object as compact JSON.
 

@@ -20,6 +20,9 @@ APPLICATION = f"{PACKAGE}.asgi:application"
 #: Seconds: longer than any run.
 NEVER = 3600
 
+#: Handshakes that may wait at the door. The default of every server is less.
+BACKLOG = "4096"
+
 
 class SiteSystem(System):
     """A system that is a server, a consumer and a channel layer.
@@ -102,6 +105,7 @@ class Uvicorn(Server):
         deflate = "true" if place.compression else "false"
         return [
             *("uvicorn", "--port", str(place.port), "--log-level", "warning", "--no-access-log"),
+            *("--backlog", BACKLOG),
             *("--ws", self._ws, "--ws-per-message-deflate", deflate),
             *("--ws-ping-interval", beats, "--ws-ping-timeout", beats),
             *("--lifespan", "off", APPLICATION),
@@ -123,8 +127,11 @@ class Daphne(Server):
     def command(self, place: Place) -> list[str]:
         beats = [] if place.heartbeats else ["--ping-interval", str(NEVER)]
         timeout = [] if place.heartbeats else ["--ping-timeout", str(NEVER)]
-        address = ["--bind", "127.0.0.1", "--port", str(place.port)]
-        return ["daphne", *address, "--verbosity", "0", *beats, *timeout, APPLICATION]
+        endpoint = f"tcp:port={place.port}:interface=127.0.0.1:backlog={BACKLOG}"
+        # It turns handshakes away that take 5 seconds, which is less than thousands at once need.
+        patient = ["--websocket_connect_timeout", "60"]
+        options = ["--verbosity", "0", *patient, *beats, *timeout]
+        return ["daphne", "--endpoint", endpoint, *options, APPLICATION]
 
 
 class Hypercorn(Server):
@@ -134,7 +141,7 @@ class Hypercorn(Server):
         # It sends no pings unless asked to. One worker serves in a child of the first process.
         address = f"127.0.0.1:{place.port}"
         options = ["--bind", address, "--worker-class", "uvloop", "--log-level", "WARNING"]
-        return ["hypercorn", *options, "--backlog", "4096", APPLICATION]
+        return ["hypercorn", *options, "--backlog", BACKLOG, APPLICATION]
 
 
 class Granian(Server):
@@ -144,7 +151,7 @@ class Granian(Server):
         # It sends no pings.
         address = ["--host", "127.0.0.1", "--port", str(place.port)]
         quiet = ["--log-level", "warning", "--no-access-log", "--loop", "uvloop"]
-        asgi = ["--interface", "asginl", "--workers", "1", "--backlog", "4096"]
+        asgi = ["--interface", "asginl", "--workers", "1", "--backlog", BACKLOG]
         return ["granian", *address, *quiet, *asgi, APPLICATION]
 
 
