@@ -92,8 +92,9 @@ _NO_OUTBOX: Outbox[Outgoing] = Outbox(0, on_drop=_ignored)
 class Connection:
     """One WebSocket connection.
 
-    Everything that is sent goes through its outbox, and only the outbox calls the server's
-    ``send``. Until the connection is accepted it only collects.
+    Everything for this client goes one way out. While nothing waits, a frame leaves at once;
+    else it waits in the outbox, behind what came before it. Until the connection is accepted
+    it only collects.
 
     Args:
         scope: the ASGI connection scope.

@@ -594,8 +594,9 @@ async def test_a_function_that_fails_is_logged_and_harms_nothing(
     await aeventually(lambda: told.of == ["back"])
     await layer.send(channel, EVENT)
     assert await receive(layer, channel) == EVENT
-    errors = [record for record in caplog.records if record.levelname == "ERROR"]
-    assert [record.exc_info[0] for record in errors if record.exc_info] == [LookupError]
+    (error,) = (record for record in caplog.records if record.levelname == "ERROR")
+    assert error.name == "wsadapter.layers" and "on_disconnect" in error.getMessage()
+    assert error.exc_info is not None and error.exc_info[0] is LookupError
 
 
 # Those who die
@@ -630,6 +631,35 @@ async def test_a_thousand_plain_consumers_that_raise_leave_nothing_subscribed(
     deaths = await asyncio.gather(*(browser.future for browser in browsers), return_exceptions=True)
     assert {type(death) for death in deaths} == {LookupError}
     await nothing_is_left(layer)
+
+
+async def test_plain_consumers_that_a_layer_message_ends_leave_nothing_subscribed(
+    a_layer: MakeLayer, look_into: redis.Redis, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Channels does not cancel receive() then, so nobody tells the layer."""
+    monkeypatch.setattr("wsadapter.layers.redis.ORPHAN_SECONDS", 0)
+    layer = a_layer()
+    monkeypatch.setattr("channels.consumer.get_channel_layer", lambda alias: layer)
+    browsers = [Browser(Plain) for _ in range(10)]
+    await asyncio.gather(*(browser.connect(PATIENCE_SECONDS) for browser in browsers))
+    await layer.group_send("news", {"type": "nobody.knows.this"})
+    deaths = await asyncio.gather(*(browser.future for browser in browsers), return_exceptions=True)
+    assert {type(death) for death in deaths} == {ValueError}
+    await aeventually(lambda: not layer.local().fanout.members)
+    await aeventually(lambda: not look_into.pubsub_channels(f"{prefix}*"))
+
+
+async def test_a_channel_that_somebody_reads_outlives_its_creator(
+    a_layer: MakeLayer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wsadapter.layers.redis.ORPHAN_SECONDS", 0)
+    layer = a_layer()
+    channel = await asyncio.create_task(layer.new_channel())
+    reading = asyncio.create_task(layer.receive(channel))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    await layer.send(channel, {"type": "still.there"})
+    assert await reading == {"type": "still.there"}
 
 
 @pytest.mark.usefixtures("_quiet_log")

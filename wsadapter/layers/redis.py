@@ -16,7 +16,7 @@ import sys
 import threading
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, TypeAlias, cast
 
 from channels.layers import BaseChannelLayer
@@ -31,6 +31,9 @@ from wsadapter.redis_pool import at_loop_shutdown, pool_for
 from wsadapter.wire.orders import Message
 
 logger = logging.getLogger("wsadapter.layers")
+
+#: How long a channel stays whose creator has ended and that nobody reads.
+ORPHAN_SECONDS = 1.0
 
 #: With encryption keys set, older messages are refused, so that captured ones do not replay.
 MAX_MESSAGE_AGE_SECONDS = 60
@@ -212,7 +215,7 @@ class LoopLayer:
         self._stem = self._stem_of("specific.")
         #: How many channels there are of each stem; with the last one its pattern goes.
         self._of_stem: Counter[str] = Counter()
-        self._telling: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def open_channel(self, member: Member) -> str:
         channel = self._stem + _random_part()
@@ -233,7 +236,30 @@ class LoopLayer:
         except BaseException:
             await self.detach(channel)
             raise
+        self._follow_creator(channel)
         return channel
+
+    def _follow_creator(self, channel: str) -> None:
+        """Forget a channel soon after the task that made it has ended, if nobody reads it.
+
+        Channels cancels receive() when a consumer ends, but not when it was a message of the
+        layer that ended it.
+        """
+        loop, creator = asyncio.get_running_loop(), asyncio.current_task()
+        assert creator is not None
+        creator.add_done_callback(
+            lambda _: loop.call_later(ORPHAN_SECONDS, self._forget_orphan, channel)
+        )
+
+    def _forget_orphan(self, channel: str) -> None:
+        queue = self.fanout.members.get(channel)
+        if isinstance(queue, QueueMember) and not queue.readers:
+            self._begin(self.detach(channel))
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _stem_of(self, prefix: str) -> str:
         return f"{self.layer.prefix}{prefix}{self.process}!"
@@ -388,9 +414,7 @@ class LoopLayer:
         if hook is None:
             return
         call = functools.partial(self._to_everybody, hook) if isinstance(hook, str) else hook
-        task = asyncio.get_running_loop().create_task(_called(call))
-        self._telling.add(task)
-        task.add_done_callback(self._telling.discard)
+        self._begin(_called(call))
 
     def _to_everybody(self, kind: str) -> None:
         hand_over(list(self.fanout.members.values()), lambda: {"type": kind})

@@ -41,7 +41,8 @@ LAYERS: dict[str, dict[str, Any]] = {
     },
     "core": {
         "BACKEND": "channels_redis.core.RedisChannelLayer",
-        "CONFIG": {"hosts": [REDIS_URL]},
+        # It waits five seconds in Redis, and redis-py 8 gives up after five.
+        "CONFIG": {"hosts": [{"address": REDIS_URL, "socket_timeout": 60}]},
     },
     "memory": {"BACKEND": "channels.layers.InMemoryChannelLayer"},
 }
