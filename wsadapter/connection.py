@@ -15,7 +15,7 @@ from typing import Any
 
 from wsadapter import servers
 from wsadapter.close_codes import CloseCode, check_code
-from wsadapter.corking import NEVER, current_cork
+from wsadapter.corking import Cork, current_cork
 from wsadapter.event_loops import Resumed, end_task
 from wsadapter.servers import Send
 from wsadapter.signals import delivery_failed, message_dropped
@@ -183,7 +183,8 @@ class Connection:
         self._frames = (
             servers.frame_writer(scope, self._send, max_outbox_size) if prepares_frames else None
         )
-        self._cork = current_cork() if joins_frames else NEVER
+        # Nobody holds a cork of its own, so that nothing is joined.
+        self._cork = current_cork() if joins_frames else Cork(asyncio.get_running_loop())
         # What was pushed in this turn of the loop and leaves at its end, past the outbox.
         self._corked: Joined | None = None
         self._writer: asyncio.Task[None] | None = None
@@ -269,7 +270,7 @@ class Connection:
             self._writer is None
             and self.state is State.OPEN
             and self._stepped
-            and (self._held_bytes is None or not self._holds_too_much())
+            and not self._holds_too_much()
         )
 
     def _hold_back(self, push: Push) -> None:

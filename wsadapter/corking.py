@@ -57,19 +57,6 @@ class Cork:
                 logger.exception("A connection failed to write; the others have written.")
 
 
-class _Never(Cork):
-    """For connections that do not join frames."""
-
-    def __init__(self) -> None:
-        self.holding = False
-        self.nothing = Joined.nothing()
-
-    def hold(self) -> None:
-        pass
-
-
-NEVER: Cork = _Never()
-
 _corks: dict[asyncio.AbstractEventLoop, Cork] = {}
 
 

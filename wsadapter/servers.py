@@ -21,6 +21,9 @@ Send = Callable[[Any], Awaitable[None]]
 #: whose method ``send`` is has the same writer as its attribute ``frame_writer``.
 EXTENSION = "wsadapter.frames"
 
+_UVICORN = ("uvicorn.protocols.websockets.websockets_sansio_impl", "WebSocketsSansIOProtocol")
+_DAPHNE = ("daphne.server", "Server.handle_reply")
+
 
 class FrameWriter(Protocol):
     """A server's connection that lets the application write whole frames to its transport."""
@@ -88,10 +91,6 @@ class DaphneWriter:
         transport.write(frames)
 
 
-_UVICORN = ("uvicorn.protocols.websockets.websockets_sansio_impl", "WebSocketsSansIOProtocol")
-_DAPHNE = ("daphne.server", "Server.handle_reply")
-
-
 def unwrap(send: Send) -> Send:
     """The server's own ``send`` under Channels' session middleware.
 
@@ -132,7 +131,6 @@ def held_bytes(send: Send) -> Callable[[], int] | None:
     protocol = _daphne_protocol(send)
     if protocol is None:
         return None
-
     return lambda: _buffered_bytes(protocol.transport)
 
 

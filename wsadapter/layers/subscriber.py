@@ -34,9 +34,6 @@ class Subscriber:
         on_lost: called when the connection is lost or cannot be made, once until `on_gap`.
         on_gap: called when it is back and everything is subscribed again: what was published
             meanwhile is lost.
-
-    Attributes:
-        reconnects: how often a connection was lost and made anew.
     """
 
     def __init__(
@@ -47,7 +44,6 @@ class Subscriber:
         on_lost: Callable[[], None],
         on_gap: Callable[[], None],
     ) -> None:
-        self.reconnects = 0
         self._pool = pool
         self._on_message = on_message
         self._on_lost = on_lost
@@ -327,7 +323,6 @@ class Subscriber:
             return
         self._gap_pending = None
         self._lost = False
-        self.reconnects += 1
         self._on_gap()
 
     async def _disconnect(self) -> None:
