@@ -3,5 +3,11 @@
 from django.urls import path
 
 from demo_project.consumers import Demo
+from demo_project.endpoints import get_status, upload
+from wsadapter import periodic
 
-websocket_urlpatterns = [path("ws/", Demo.as_asgi())]
+websocket_urlpatterns = [
+    path("ws/", Demo.as_asgi()),
+    path("ws/upload/", upload.as_asgi()),
+    path("ws/status/", periodic(get_status, interval=1, pushes=False).as_asgi()),
+]

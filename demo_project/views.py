@@ -1,4 +1,4 @@
-"""The page, and what it asks the server once a second."""
+"""The two pages, and what the first one asks the server once a second."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from django.views.decorators.csrf import ensure_csrf_cookie
 
 from demo_project.accounts import NAMES, PASSWORD
 from demo_project.buttons import GROUPS, STATISTICS
+from demo_project.endpoints import MAX_MEBIBYTES, get_status, upload
+from demo_project.excerpt import Excerpt
 from demo_project.tokens import sign
 from wsadapter import aonline_clients, aonline_count, aonline_user_count
 from wsadapter.errors import StoreUnavailable
@@ -34,6 +36,18 @@ def page(request: HttpRequest) -> HttpResponse:
             "statistics": STATISTICS,
             "supervised": settings.SUPERVISED,
             "lease_seconds": settings.WSADAPTER["LEASE_SECONDS"],
+        },
+    )
+
+
+def conversation(request: HttpRequest) -> HttpResponse:
+    return render(
+        request,
+        "demo/conversation.html",
+        {
+            "max_mebibytes": MAX_MEBIBYTES,
+            "upload": Excerpt(upload.function),
+            "status": Excerpt(get_status),
         },
     )
 

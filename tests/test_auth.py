@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -289,6 +289,63 @@ def test_a_refusal_says_what_to_set() -> None:
         assert 'WSADAPTER["ALLOW_NO_ORIGIN"]' in (auth.origin_refusal(scope()) or "")
 
 
+# Origins that stand in for the setting. A row: what is given, the origin, whether it may connect.
+
+INSTEAD: list[tuple[str, Any, str, bool]] = [
+    ("listed", ["https://app.example"], "https://app.example", True),
+    ("not listed", ["https://app.example"], "https://b.example", False),
+    ("a set", {"https://app.example"}, "https://app.example", True),
+    ("a tuple", ("https://app.example",), "https://app.example", True),
+    ("wildcard", ["https://*.b.example"], "https://a.b.example", True),
+    ("wildcard, the parent", ["https://*.b.example"], "https://b.example", False),
+    ("any", "*", "https://evil.example", True),
+    ("any in a list", ["*"], "https://evil.example", True),
+    ("a rule", allows_partners, "https://partner.example", True),
+    ("a rule that says no", allows_partners, "https://b.example", False),
+    ("a rule by its path", PATH, "https://partner.example", True),
+    ("a rule by its path that says no", PATH, "https://b.example", False),
+    ("the own site is always one", ["https://app.example"], "http://shop.example", True),
+    ("so it is beside a rule", refuses_all, "http://shop.example", True),
+    ("trusted ones are too", ["https://app.example"], "https://pay.example", True),
+    ("none", [], "https://app.example", False),
+    ("none, the own site", [], "http://shop.example", True),
+    ("none, what the setting has", [], "https://set.example", False),
+    ("others, what the setting has", ["https://app.example"], "https://set.example", False),
+    ("not given, what the setting has", None, "https://set.example", True),
+    ("not given, another", None, "https://app.example", False),
+]
+SET: dict[str, Any] = {
+    **SITE,
+    "CSRF_TRUSTED_ORIGINS": ["https://pay.example"],
+    "WSADAPTER": {"ALLOWED_ORIGINS": ["https://set.example"]},
+}
+
+
+@pytest.mark.parametrize(
+    ("given", "origin", "allowed"), [row[1:] for row in INSTEAD], ids=[row[0] for row in INSTEAD]
+)
+@override_settings(**SET)
+def test_what_is_given_stands_in_for_the_setting(given: Any, origin: str, allowed: bool) -> None:
+    refusal = auth.origin_refusal(scope(origin=origin), given)
+    assert (refusal is None) is allowed, refusal
+
+
+@override_settings(**SET)
+def test_a_refusal_says_which_list_it_is_not_in() -> None:
+    handshake = scope(origin="https://b.example")
+    by_setting = auth.origin_refusal(handshake) or ""
+    by_path = auth.origin_refusal(handshake, []) or ""
+    assert 'WSADAPTER["ALLOWED_ORIGINS"]' in by_setting and "this path" not in by_setting
+    assert "the origins of this path" in by_path and "ALLOWED_ORIGINS" not in by_path
+
+
+@pytest.mark.parametrize("allow", [True, False])
+def test_what_is_given_says_nothing_of_those_without_an_origin(allow: bool) -> None:
+    with override_settings(WSADAPTER={"ALLOW_NO_ORIGIN": allow}):
+        for given in ("*", [], allows_partners):
+            assert (auth.origin_refusal(scope(), given) is None) is allow
+
+
 def test_a_refusal_is_one_line_of_bounded_length() -> None:
     refusal = auth.origin_refusal(scope(origin="http://evil.example\n" + "x" * 10_000)) or ""
     assert "\n" not in refusal
@@ -298,14 +355,16 @@ def test_a_refusal_is_one_line_of_bounded_length() -> None:
 # The middleware
 
 
-async def run_through_check(handshake: dict[str, Any]) -> tuple[list[Any], list[Any]]:
+async def run_through_check(
+    handshake: dict[str, Any], *origins_of: Callable[[Any], Any]
+) -> tuple[list[Any], list[Any]]:
     """The scopes that the application saw, and what was sent to the server."""
     seen: list[Any] = []
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
         seen.append(scope)
 
-    communicator = ApplicationCommunicator(auth.OriginCheck(application), handshake)
+    communicator = ApplicationCommunicator(auth.OriginCheck(application, *origins_of), handshake)
     await communicator.send_input({"type": "websocket.connect"})
     await communicator.wait()
     sent = []
@@ -331,6 +390,23 @@ async def test_an_own_page_is_let_through_and_not_checked_again() -> None:
     seen, sent = await run_through_check(scope(origin="http://shop.example"))
     assert [scope[auth.ORIGIN_CHECKED] for scope in seen] == [True]
     assert sent == []
+
+
+@override_settings(ALLOWED_HOSTS=["shop.example"])
+@pytest.mark.parametrize(
+    ("origins", "passes"), [(None, False), ([], False), (["https://app.example"], True)]
+)
+async def test_the_origins_of_a_route_are_asked_for_its_scope(origins: Any, passes: bool) -> None:
+    asked: list[Any] = []
+
+    def origins_of(scope: Any) -> Any:
+        asked.append(scope)
+        return origins
+
+    handshake = scope(origin="https://app.example")
+    seen, sent = await run_through_check(handshake, origins_of)
+    assert asked == [handshake]
+    assert bool(seen) is passes and bool(sent) is not passes
 
 
 async def test_other_protocols_pass_the_check_untouched() -> None:

@@ -1,65 +1,44 @@
-"""`Connection`: one way out, in order, and each state only once."""
+"""`Connection`: what its client sends, what runs beside it, and how it ends."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import tracemalloc
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from websockets.client import ClientProtocol
-from websockets.protocol import OPEN
-from websockets.uri import parse_uri
+from django.test import override_settings
 
-from wsadapter import servers
-from wsadapter.connection import DROPS_TOLD_SECONDS, Connection, State
-from wsadapter.corking import current_cork
-from wsadapter.servers import EXTENSION
-from wsadapter.signals import delivery_failed, message_dropped
-from wsadapter.wire.frames import frame_bytes
-from wsadapter.wire.joined import MAX_JOINED_SIZE
-from wsadapter.wire.orders import Kick, Message, Push
-from wsadapter.wire.outbox import Overflow, Priority
+from tests.test_outlet import ACCEPT, Server, settle
+from wsadapter import incoming, servers, tasks
+from wsadapter.close_codes import NORMAL_CODES, CloseCode, ClosedBy
+from wsadapter.connection import Connection
+from wsadapter.errors import (
+    ConnectionClosed,
+    ConnectionTimeout,
+    EncodeError,
+    InvalidMessage,
+    ReadTimeout,
+    ReceiveConflict,
+    StoreUnavailable,
+    UnexpectedFrame,
+    WriteTimeout,
+)
+from wsadapter.groups import layer_name
+from wsadapter.layers import InMemoryChannelLayer
+from wsadapter.membership import DirectMembership
+from wsadapter.outlet import State
+from wsadapter.wire.orders import Message
+from wsadapter.wire.outbox import Priority
 
-ACCEPT = {"type": "websocket.accept", "subprotocol": None}
+#: Seconds for what is never expected to happen; and for what is bound to.
+SOON, NEVER = 0.001, 60.0
 
-
-class Server:
-    """An ASGI server's ``send``: it takes events, suspends while ``stopped``, or refuses them."""
-
-    def __init__(self) -> None:
-        self.took: list[dict[str, Any]] = []
-        self.running = asyncio.Event()
-        self.running.set()
-        self.refuses: Exception | None = None
-        self.calls = 0
-        self.inside = 0
-
-    async def send(self, event: dict[str, Any]) -> None:
-        self.calls += 1
-        self.inside += 1
-        assert self.inside == 1, "only one send at a time"
-        try:
-            await self.running.wait()
-            if self.refuses is not None:
-                raise self.refuses
-            self.took.append(event)
-        finally:
-            self.inside -= 1
-
-    @property
-    def frames(self) -> list[str | bytes]:
-        return [
-            event.get("text", event.get("bytes")) for event in self.took if "send" in event["type"]
-        ]
-
-    @property
-    def kinds(self) -> list[str]:
-        return [event["type"].removeprefix("websocket.") for event in self.took]
+Make = Callable[..., Connection]
+Read = Callable[[Connection], Awaitable[Any]]
 
 
 @pytest.fixture
@@ -68,1056 +47,998 @@ def server() -> Server:
 
 
 @pytest.fixture(params=["stepped", "written by a task"])
-def make(
+async def make(
     request: pytest.FixtureRequest, server: Server, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., Connection]:
-    """Make a connection; every test holds for both ways of calling a server's send."""
+) -> AsyncIterator[Make]:
+    """Make a connection that has not been accepted, for both ways of calling a server's send."""
     stepped = request.param == "stepped"
-    monkeypatch.setattr("wsadapter.servers.can_be_stepped", lambda send: stepped)
+    monkeypatch.setattr(servers, "can_be_stepped", lambda send: stepped)
+    monkeypatch.setattr(tasks, "PATIENCE_SECONDS", SOON)
+    made: list[Connection] = []
 
     def connection(**options: Any) -> Connection:
         options = {
-            "max_outbox_size": 30,
+            "max_outbox_size": 1000,
             "item_bytes": 0,
-            "on_closing": lambda: None,
+            "on_closing": lambda seconds: None,
             **options,
         }
-        made = Connection({"type": "websocket"}, server.send, **options)
-        made.client_id = "tab"
-        return made
+        made.append(Connection({"type": "websocket"}, server.send, **options))
+        made[-1].client_id = "tab"
+        return made[-1]
 
-    return connection
+    yield connection
+    for each in made:
+        each.end(CloseCode.ABNORMAL)
+        await each.end_tasks()
+        await each.stop_writing(cut=False)
 
 
 @pytest.fixture
-async def connection(make: Callable[..., Connection]) -> AsyncIterator[Connection]:
+async def connection(make: Make) -> Connection:
+    """An open one."""
     made = make()
-    yield made
-    await made.stop_writing(cut=False)
+    await made.accept(ACCEPT)
+    return made
 
 
-async def settle() -> None:
-    """Let everything run that can."""
-    for _ in range(10):
-        await asyncio.sleep(0)
+def arrive(connection: Connection, *frames: str | bytes) -> None:
+    for frame in frames:
+        connection.take_in(frame)
 
 
-async def all_done(senders: list[asyncio.Task[None]]) -> None:
+async def ended(task: asyncio.Task[Any]) -> BaseException | None:
+    """What a task has raised by its end, which comes now."""
     async with asyncio.timeout(10):
-        await asyncio.gather(*senders)
+        await asyncio.wait([task])
+    return None if task.cancelled() else task.exception()
 
 
-async def test_until_accepted_it_collects(connection: Connection, server: Server) -> None:
-    connection.post("one")
-    await connection.send("two")
-    assert not server.took
-    await connection.accept(ACCEPT)
+# Reading
+
+
+async def test_frames_are_read_in_the_order_of_arrival(connection: Connection) -> None:
+    arrive(connection, "one", b"two", "", b"")
+    assert [await connection.receive() for _ in range(4)] == ["one", b"two", "", b""]
+
+
+async def test_a_reader_waits_for_what_has_not_arrived(connection: Connection) -> None:
+    reading = asyncio.create_task(connection.receive())
     await settle()
-    assert server.kinds == ["accept", "send", "send"] and server.frames == ["one", "two"]
+    assert not reading.done()
+    arrive(connection, "at last")
+    assert await reading == "at last"
 
 
-async def test_frames_leave_in_order_whoever_sends_them(
-    connection: Connection, server: Server
+async def test_several_readers_get_each_frame_once_in_the_order_in_which_they_asked(
+    connection: Connection,
 ) -> None:
-    await connection.accept(ACCEPT)
-    connection.post("posted")
-    connection.deliver(Push("pushed"))
-    await connection.send("sent")
-    connection.post(b"posted")
+    reading = [asyncio.create_task(connection.receive()) for _ in range(3)]
     await settle()
-    assert server.frames == ["posted", "pushed", "sent", b"posted"]
+    arrive(connection, "one", "two", "three", "four")
+    assert await asyncio.gather(*reading) == ["one", "two", "three"]
+    assert await connection.receive() == "four"
 
 
-async def test_while_a_send_is_suspended_later_frames_wait(
-    connection: Connection, server: Server
+async def test_what_several_readers_get_is_all_there_was_and_in_order_for_each(
+    connection: Connection,
 ) -> None:
-    await connection.accept(ACCEPT)
-    server.running.clear()
-    for frame in ("one", "two", "three"):
-        connection.post(frame)
-    await settle()
-    assert server.calls == 2, "the accept and the first frame"
-    server.running.set()
-    await settle()
-    assert server.frames == ["one", "two", "three"]
+    async def read_all() -> list[int]:
+        return [int(frame) async for frame in connection]
+
+    reading = [asyncio.create_task(read_all()) for _ in range(3)]
+    for number in range(50):
+        arrive(connection, str(number))
+        await asyncio.sleep(0)
+    connection.end(CloseCode.NORMAL)
+    read = await asyncio.gather(*reading)
+    assert sorted(number for numbers in read for number in numbers) == list(range(50))
+    assert all(numbers == sorted(numbers) for numbers in read)
 
 
-async def test_send_returns_when_the_transport_has_taken_the_frame(
-    connection: Connection, server: Server
+async def test_nothing_in_time_is_a_read_timeout_and_nothing_is_lost(
+    connection: Connection,
 ) -> None:
-    await connection.accept(ACCEPT)
-    server.running.clear()
-    sending = asyncio.create_task(connection.send("slow"))
-    await settle()
-    assert not sending.done()
-    server.running.set()
-    await sending
-    assert server.frames == ["slow"]
+    with pytest.raises(ReadTimeout, match=r"Client tab sent nothing within 0\.001 s") as caught:
+        await connection.receive(timeout=SOON)
+    assert isinstance(caught.value, ConnectionTimeout) and isinstance(caught.value, TimeoutError)
+    arrive(connection, "late")
+    assert await connection.receive(timeout=NEVER) == "late"
 
 
-@pytest.mark.parametrize("end", ["closed", "ended", "stopped"])
-async def test_send_returns_when_the_connection_has_ended(
-    connection: Connection, server: Server, end: str
+async def test_no_time_at_all_is_enough_for_what_has_arrived(connection: Connection) -> None:
+    arrive(connection, "there")
+    assert await connection.receive(timeout=0) == "there"
+    with pytest.raises(ReadTimeout):
+        await connection.receive(timeout=0)
+
+
+async def test_the_callers_own_timeout_is_not_the_connections(connection: Connection) -> None:
+    with pytest.raises(TimeoutError) as caught:
+        async with asyncio.timeout(SOON):
+            await connection.receive(timeout=NEVER)
+    assert type(caught.value) is TimeoutError
+
+
+@pytest.mark.parametrize("frames", [["one"], ["one", "two"]], ids=len)
+async def test_a_cancelled_reader_takes_nothing_with_it(
+    connection: Connection, frames: list[str]
 ) -> None:
-    await connection.accept(ACCEPT)
-    server.running.clear()
-    senders = [asyncio.create_task(connection.send(frame)) for frame in ("one", "two")]
+    reading = asyncio.create_task(connection.receive())
     await settle()
-    if end == "closed":
-        connection.close_soon(4000)
-    else:
-        connection.end(1006)
-    await connection.stop_writing(cut=False)
-    await all_done(senders)
-    assert not server.frames
+    arrive(connection, *frames)
+    reading.cancel()  # when it has been woken for the frame, and has not run yet
+    await ended(reading)
+    assert reading.cancelled()
+    assert [await connection.receive(timeout=0) for _ in frames] == frames
 
 
-async def test_an_excluded_client_gets_nothing(connection: Connection, server: Server) -> None:
-    await connection.accept(ACCEPT)
-    connection.deliver(Push("not for it", exclude=frozenset({"tab"})))
-    connection.deliver(Push("for users", authenticated_only=True))
-    connection.user_id = "7"
-    connection.deliver(Push("for users now", authenticated_only=True))
-    await settle()
-    assert server.frames == ["for users now"]
-
-
-async def test_the_close_overtakes_what_waits_and_nothing_follows_it(
-    connection: Connection, server: Server
+async def test_a_cancelled_reader_leaves_the_frame_to_the_next_in_line(
+    connection: Connection,
 ) -> None:
-    await connection.accept(ACCEPT)
-    server.running.clear()
-    connection.post("on its way")
-    connection.post("waits")
+    first, second = (asyncio.create_task(connection.receive()) for _ in range(2))
     await settle()
-    connection.close_soon(4000, "enough")
-    connection.close_soon(4001, "too late")
-    connection.post("after the close")
-    server.running.set()
-    await settle()
-    assert server.took[1:] == [
-        {"type": "websocket.send", "text": "on its way"},
-        {"type": "websocket.close", "code": 4000, "reason": "enough"},
-    ]
-    assert (connection.close_code, connection.close_reason) == (4000, "enough")
-    assert connection.state is State.CLOSING
+    arrive(connection, "one")
+    first.cancel()
+    assert await second == "one"
+
+
+# Reading what has to be of a kind
+
+
+class Say(msgspec.Struct):
+    text: str
+    times: int = 1
+
+
+@dataclass
+class Point:
+    x: float
+    y: float
 
 
 @pytest.mark.parametrize(
-    ("reason", "sent"),
-    [("a" * 124, "a" * 123), ("я" * 62, "я" * 61), ("🌷" * 31, "🌷" * 30), ("\ud800", "?")],
+    ("type", "text", "value"),
+    [
+        (None, '{"a": [1, null]}', {"a": [1, None]}),
+        (None, "null", None),
+        (Say, '{"text": "hi"}', Say("hi")),
+        (Point, '{"x": 1, "y": 2.5}', Point(1, 2.5)),
+        (dict[str, int], '{"a": 1}', {"a": 1}),
+        (int | None, "null", None),
+        (list[Say], '[{"text": "hi", "times": 2}]', [Say("hi", 2)]),
+    ],
+    ids=str,
 )
-async def test_a_reason_fits_a_control_frame(
-    connection: Connection, server: Server, reason: str, sent: str
+async def test_json_is_read_as_the_type_that_is_asked_for(
+    connection: Connection, type: Any, text: str, value: Any
 ) -> None:
-    await connection.accept(ACCEPT)
-    connection.close_soon(4000, reason)
+    arrive(connection, text)
+    assert await connection.receive_json(type) == value
+    assert connection.stats.errors == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "path"),
+    [
+        ("{", "invalid_json", None),
+        ('{"times": 2}', "invalid", "$"),
+        ('{"text": 7}', "invalid", "$.text"),
+        ('{"text": "hi", "times": "x"}', "invalid", "$.times"),
+    ],
+)
+async def test_json_that_does_not_fit_says_where_and_the_next_one_is_read(
+    connection: Connection, text: str, code: str, path: str | None
+) -> None:
+    arrive(connection, text, '{"text": "hi"}')
+    with pytest.raises(InvalidMessage) as caught:
+        await connection.receive_json(Say)
+    assert (caught.value.code, caught.value.path) == (code, path)
+    assert connection.stats.errors == 1
+    assert await connection.receive_json(Say) == Say("hi")
+
+
+async def test_a_type_that_nothing_can_be_read_as_takes_no_frame(connection: Connection) -> None:
+    arrive(connection, "{}")
+    with pytest.raises(TypeError):
+        await connection.receive_json(object())
+    assert await connection.receive_json() == {}
+    assert connection.stats.errors == 0
+
+
+@pytest.mark.parametrize(
+    ("read", "frame", "complaint"),
+    [
+        (Connection.receive_text, b"abc", "Expected text, got a binary frame of 3 bytes."),
+        (Connection.receive_json, b"{}", "Expected text, got a binary frame of 2 bytes."),
+        (Connection.receive_bytes, "абв", "Expected a binary frame, got text of 3 characters."),
+    ],
+    ids=["text", "json", "bytes"],
+)
+async def test_a_frame_of_the_other_kind_is_unexpected_and_taken(
+    connection: Connection, read: Read, frame: str | bytes, complaint: str
+) -> None:
+    arrive(connection, frame, "next")
+    with pytest.raises(UnexpectedFrame) as caught:
+        await read(connection)
+    assert caught.value.frame == frame and str(caught.value) == complaint
+    assert connection.stats.errors == 1
+    assert await connection.receive() == "next"
+
+
+async def test_a_frame_of_the_right_kind_is_given_as_it_is(connection: Connection) -> None:
+    arrive(connection, "абв", b"\x00\xff")
+    assert await connection.receive_text() == "абв"
+    assert await connection.receive_bytes() == b"\x00\xff"
+    assert connection.stats.errors == 0
+
+
+@pytest.mark.parametrize(
+    "read",
+    [Connection.receive, Connection.receive_text, Connection.receive_bytes],
+    ids=["any", "text", "bytes"],
+)
+async def test_every_way_to_read_has_its_timeout(connection: Connection, read: Any) -> None:
+    with pytest.raises(ReadTimeout):
+        await read(connection, timeout=SOON)
+    with pytest.raises(ReadTimeout):
+        await connection.receive_json(timeout=SOON)
+    with pytest.raises(ReadTimeout):
+        await connection.reader(timeout=SOON).read(1)
+    assert connection.stats.errors == 0, "a silent client has done nothing wrong"
+
+
+# The end, for who reads
+
+ENDS = [
+    (CloseCode.NORMAL, "", ClosedBy.CLIENT),
+    (4000, "enough", ClosedBy.SERVER),
+    (CloseCode.ABNORMAL, "", ClosedBy.NETWORK),
+]
+
+
+@pytest.mark.parametrize(("code", "reason", "by"), ENDS)
+async def test_what_had_arrived_is_read_before_the_end_which_says_how_it_came(
+    connection: Connection, code: int, reason: str, by: ClosedBy
+) -> None:
+    arrive(connection, "one", "two")
+    connection.end(code, reason, by)
+    assert [await connection.receive() for _ in range(2)] == ["one", "two"]
+    for _ in range(2):
+        with pytest.raises(ConnectionClosed) as caught:
+            await connection.receive()
+        error = caught.value
+        assert (error.code, error.reason, error.closed_by) == (code, reason, by)
+        assert isinstance(error, ConnectionError)
+    assert str(error).startswith(f"The connection was closed by the {by.value} with code {code}")
+    assert reason in str(error)
+
+
+async def test_all_who_wait_learn_of_the_end(connection: Connection) -> None:
+    reading = [asyncio.create_task(connection.receive()) for _ in range(3)]
     await settle()
-    assert server.took[-1]["reason"] == sent
-    assert len(sent.encode()) <= 123
+    connection.end(4000)
+    ends = await asyncio.gather(*reading, return_exceptions=True)
+    assert [end.code for end in ends if isinstance(end, ConnectionClosed)] == [4000] * 3
 
 
-async def test_a_close_before_the_end_of_the_handshake_follows_it(
+@pytest.mark.parametrize("code", sorted(NORMAL_CODES))
+async def test_a_loop_over_the_frames_ends_quietly_with_a_normal_close(
+    connection: Connection, code: int
+) -> None:
+    arrive(connection, "one", b"two")
+    connection.end(code)
+    assert [frame async for frame in connection] == ["one", b"two"]
+    assert [frame async for frame in connection] == []
+
+
+@pytest.mark.parametrize("code", [CloseCode.ABNORMAL, CloseCode.NO_PONG, 4000])
+async def test_a_loop_over_the_frames_raises_at_any_other_close(
+    connection: Connection, code: int
+) -> None:
+    arrive(connection, "one")
+    connection.end(code)
+    assert await anext(connection) == "one"
+    with pytest.raises(ConnectionClosed) as caught:
+        await anext(connection)
+    assert caught.value.code == code
+
+
+@pytest.mark.parametrize("has_been_read", [False, True])
+async def test_a_close_of_this_side_ends_reading_at_once(
+    connection: Connection, has_been_read: bool
+) -> None:
+    if has_been_read:
+        arrive(connection, "read", "unread")
+        assert await connection.receive() == "read"
+    connection.close_soon(4000, "enough")
+    arrive(connection, "too late")
+    with pytest.raises(ConnectionClosed) as caught:
+        await connection.receive()
+    assert (caught.value.code, caught.value.closed_by) == (4000, ClosedBy.SERVER)
+
+
+async def test_a_connection_that_was_never_read_ends_all_the_same(connection: Connection) -> None:
+    connection.end(4000)
+    with pytest.raises(ConnectionClosed):
+        await connection.receive()
+
+
+# Who may read, and when
+
+WAYS_TO_READ: list[Read] = [
+    Connection.receive,
+    Connection.receive_text,
+    Connection.receive_bytes,
+    Connection.receive_json,
+    lambda connection: anext(connection),
+    lambda connection: connection.reader().read(1),
+]
+WAYS = pytest.mark.parametrize(
+    "read", WAYS_TO_READ, ids=["receive", "text", "bytes", "json", "async for", "reader"]
+)
+
+
+@WAYS
+async def test_what_a_consumer_reads_nobody_else_may_read(
+    connection: Connection, read: Read
+) -> None:
+    connection.handled_by = "Chat declares handlers."
+    arrive(connection, "{}")
+    with pytest.raises(ReceiveConflict, match="read already: Chat declares handlers"):
+        await read(connection)
+    assert not connection.is_read
+    assert connection.take_unread() == ["{}"]
+
+
+@WAYS
+async def test_before_it_is_accepted_there_is_nothing_to_read(make: Make, read: Read) -> None:
+    connection = make()
+    with pytest.raises(RuntimeError, match=r"Nothing arrives before accept\(\)"):
+        await read(connection)
+    assert not connection.is_read
+
+
+async def test_it_knows_whether_somebody_has_begun_to_read(connection: Connection) -> None:
+    arrive(connection, "unread")
+    assert not connection.is_read
+    await connection.receive()
+    assert connection.is_read
+
+
+async def test_what_waits_to_be_read_is_bounded(connection: Connection) -> None:
+    assert connection.has_room
+    arrive(connection, *["frame"] * (incoming.MAX_FRAMES - 1))
+    assert connection.has_room
+    arrive(connection, "last")
+    assert not connection.has_room
+    waiting = asyncio.create_task(connection.room())
+    await settle()
+    assert not waiting.done()
+    await connection.receive()
+    await waiting
+    assert connection.has_room
+
+
+async def test_whoever_waits_for_room_goes_on_at_the_end(connection: Connection) -> None:
+    arrive(connection, *["frame"] * incoming.MAX_FRAMES)
+    waiting = asyncio.create_task(connection.room())
+    await settle()
+    connection.end(4000)
+    assert await ended(waiting) is None
+
+
+async def test_what_nobody_reads_can_be_taken_away(connection: Connection) -> None:
+    assert list(connection.take_unread()) == []
+    arrive(connection, "one", b"two")
+    assert list(connection.take_unread()) == ["one", b"two"]
+    with pytest.raises(ReadTimeout):
+        await connection.receive(timeout=0)
+
+
+# Sending
+
+
+@pytest.mark.parametrize(
+    ("send", "data", "event"),
+    [
+        (Connection.send, "text", {"text": "text"}),
+        (Connection.send, b"bytes", {"bytes": b"bytes"}),
+        (Connection.send, {"a": 1}, {"text": '{"a":1}'}),
+        (Connection.send, None, {"text": "null"}),
+        (Connection.send_text, "text", {"text": "text"}),
+        (Connection.send_text, "", {"text": ""}),
+        (Connection.send_bytes, b"", {"bytes": b""}),
+        (Connection.send_bytes, bytearray(b"ab"), {"bytes": b"ab"}),
+        pytest.param(
+            Connection.send_bytes, memoryview(b"abc")[1:], {"bytes": b"bc"}, id="a memoryview"
+        ),
+        (Connection.send_json, "text", {"text": '"text"'}),
+        (Connection.send_json, None, {"text": "null"}),
+        (Connection.send_json, Say("hi"), {"text": '{"text":"hi","times":1}'}),
+    ],
+    ids=lambda value: value.__name__ if callable(value) else repr(value)[:20],
+)
+async def test_each_way_to_send_makes_its_kind_of_frame(
+    connection: Connection, server: Server, send: Any, data: object, event: Message
+) -> None:
+    await send(connection, data)
+    assert server.took[1:] == [{"type": "websocket.send"} | event]
+
+
+@pytest.mark.parametrize(
+    ("send", "data"),
+    [
+        (Connection.send, object()),
+        (Connection.send_text, b"bytes"),
+        (Connection.send_text, "\ud800"),
+        (Connection.send_bytes, "text"),
+        (Connection.send_json, {1, object()}),
+    ],
+    ids=["an object", "bytes as text", "a surrogate", "text as bytes", "a set"],
+)
+async def test_what_cannot_be_sent_is_told_before_anything_is(
+    connection: Connection, server: Server, send: Any, data: object
+) -> None:
+    with pytest.raises(EncodeError):
+        await send(connection, data)
+    assert not server.frames
+
+
+async def test_what_several_send_leaves_in_order_within_a_lane(
     connection: Connection, server: Server
 ) -> None:
-    """Its groups are joined before it is accepted, so that a kick may come in between."""
-    connection.post("collected")
-    connection.close_soon(3503, "kicked")
-    assert connection.state is State.CONNECTING and not server.took
-    await connection.accept(ACCEPT)
+    server.running.clear()
+    first = asyncio.create_task(connection.send("first"))  # it is with the server
     await settle()
-    assert server.kinds[0] == "accept" and server.kinds[-1] == "close"
-    assert connection.close_code == 3503
+    sends = [
+        asyncio.create_task(connection.send_text(f"{priority.name} {number}", priority=priority))
+        for number in range(3)
+        for priority in (Priority.LOW, Priority.NORMAL, Priority.URGENT)
+    ]
+    await settle()
+    server.running.set()
+    await asyncio.gather(first, *sends)
+    lanes = ["URGENT", "NORMAL", "LOW"]
+    expected = [f"{lane} {number}" for lane in lanes for number in range(3)]
+    assert server.frames == ["first", *expected]
 
 
-async def test_a_refusal_accepts_and_closes_and_drops_what_was_collected(
+async def test_sending_and_reading_at_once_are_no_trouble_for_each_other(
     connection: Connection, server: Server
 ) -> None:
-    connection.post("collected")
-    await connection.refuse(3500, "log in first")
+    numbers = [str(number) for number in range(30)]
+
+    async def echo() -> None:
+        async for frame in connection:
+            await connection.send(frame)
+            if len(server.frames) == len(numbers):
+                connection.end(CloseCode.NORMAL)
+
+    echoing = [asyncio.create_task(echo()) for _ in range(3)]
+    for number in numbers:
+        arrive(connection, number)
+        await asyncio.sleep(0)
+    await asyncio.wait_for(asyncio.gather(*echoing), 10)
+    assert sorted(map(str, server.frames), key=int) == numbers
+
+
+@pytest.mark.parametrize(("code", "reason", "by"), ENDS)
+async def test_after_the_end_nothing_is_sent_and_the_error_says_how_it_came(
+    connection: Connection, server: Server, code: int, reason: str, by: ClosedBy
+) -> None:
+    connection.end(code, reason, by)
+    with pytest.raises(ConnectionClosed) as caught:
+        await connection.send("too late")
+    error = caught.value
+    assert (error.code, error.reason, error.closed_by) == (code, reason, by)
+    assert not server.frames
+
+
+async def test_while_it_closes_nothing_more_is_sent(connection: Connection, server: Server) -> None:
+    connection.close_soon(4000, "enough")
+    with pytest.raises(ConnectionClosed, match=r"by the server with code 4000 \(enough\)"):
+        await connection.send("too late")
     await settle()
     assert server.kinds == ["accept", "close"]
 
 
-async def test_a_denial_is_a_close_before_the_accept(
-    connection: Connection, server: Server
-) -> None:
-    await connection.close()
-    assert server.took == [{"type": "websocket.close"}]
-    assert connection.state is State.CLOSED
-
-
-async def test_an_end_during_the_handshake_is_the_end(
-    connection: Connection, server: Server
-) -> None:
-    server.running.clear()
-    accepting = asyncio.create_task(connection.accept(ACCEPT))
-    await settle()
-    connection.end(1006)
-    server.running.set()
-    await accepting
-    assert connection.state is State.CLOSED
-    await connection.accept(ACCEPT)
-    assert server.kinds == ["accept"]
-
-
-async def test_a_server_that_refuses_the_accept_has_lost_its_client(
-    connection: Connection, server: Server
-) -> None:
-    server.refuses = OSError("gone")
-    await connection.accept(ACCEPT)
-    assert connection.state is State.CLOSED
-
-
-async def test_a_denial_of_a_client_that_left_is_no_error(
-    connection: Connection, server: Server
-) -> None:
-    server.refuses = OSError("gone")
-    await connection.close()
-    assert connection.state is State.CLOSED
-
-
-async def test_only_the_first_reason_for_an_end_stands(connection: Connection) -> None:
-    connection.end(4000, "first")
-    connection.end(1006, "second")
-    assert (connection.close_code, connection.close_reason) == (4000, "first")
-
-
-@pytest.fixture
-def failures() -> Iterator[list[str]]:
-    seen: list[str] = []
-
-    def note(client_id: str, **kwargs: Any) -> None:
-        seen.append(client_id)
-
-    delivery_failed.connect(note)
-    yield seen
-    delivery_failed.disconnect(note)
-
-
-@pytest.mark.parametrize(
-    ("error", "level"),
-    [(RuntimeError("refused"), logging.ERROR), (OSError("gone"), logging.DEBUG)],
-    ids=["an error", "the peer left"],
-)
-@pytest.mark.parametrize("suspended", [False, True], ids=["at once", "after a while"])
-async def test_a_frame_that_fails_ends_the_connection_and_is_not_tried_again(
-    make: Callable[..., Connection],
-    server: Server,
-    failures: list[str],
-    caplog: pytest.LogCaptureFixture,
-    error: Exception,
-    level: int,
-    suspended: bool,
-) -> None:
-    caplog.set_level(logging.DEBUG, "wsadapter.connection")
-    closing: list[bool] = []
-    connection = make(on_closing=lambda: closing.append(True))
-    await connection.accept(ACCEPT)
-    server.refuses = error
-    if suspended:
-        server.running.clear()
-    senders = [asyncio.create_task(connection.send(frame)) for frame in ("one", "two")]
-    await settle()
-    server.running.set()
-    await all_done(senders)
-    assert server.calls == 2 and connection.state is State.CLOSED
-    assert failures == ["tab"] and closing == [True]
-    (record,) = caplog.records
-    assert record.levelno == level and "tab" in record.getMessage()
-    await connection.stop_writing(cut=False)
-
-
-async def test_a_full_outbox_closes_with_3008(connection: Connection, server: Server) -> None:
-    await connection.accept(ACCEPT)
-    server.running.clear()
-    for _ in range(5):
-        connection.post("ten bytes.")
-        await settle()
-    server.running.set()
-    await settle()
-    assert server.kinds == ["accept", "send", "close"]
-    assert server.took[-1]["code"] == connection.close_code == 3008
-
-
-async def test_a_sender_that_is_dropped_goes_on(
-    make: Callable[..., Connection], server: Server
-) -> None:
-    connection = make(overflow=Overflow.DROP_NEWEST)
-    await connection.accept(ACCEPT)
-    server.running.clear()
-    senders = []
-    for _ in range(5):
-        senders.append(asyncio.create_task(connection.send("ten bytes.")))
-        await settle()
-    assert [sender.done() for sender in senders] == [False, False, False, False, True]
-    assert connection.stats.dropped == 1
-    server.running.set()
-    await all_done(senders)
-    await connection.stop_writing(cut=False)
-
-
-async def test_stats_count_what_left(connection: Connection, server: Server) -> None:
-    await connection.accept(ACCEPT)
-    await connection.send("four")
-    connection.post(b"\x00\x01")
-    await settle()
-    assert (connection.stats.messages_out, connection.stats.bytes_out) == (2, 6)
-
-
-async def test_a_cancelled_sender_takes_nothing_back(
-    connection: Connection, server: Server
-) -> None:
-    await connection.accept(ACCEPT)
-    server.running.clear()
-    first, second = (asyncio.create_task(connection.send(frame)) for frame in ("one", "two"))
-    await settle()
-    first.cancel()
-    second.cancel()
-    await settle()
-    server.running.set()
-    await settle()
-    connection.post("three")
-    await settle()
-    assert server.frames == ["one", "two", "three"]
+# Sending in time
 
 
 @pytest.mark.parametrize("priority", list(Priority))
-async def test_every_priority_leaves(
+async def test_a_frame_that_did_not_leave_in_time_is_taken_back(
     connection: Connection, server: Server, priority: Priority
 ) -> None:
-    await connection.accept(ACCEPT)
-    await connection.send("a frame", priority=priority)
-    assert server.frames == ["a frame"]
-
-
-# What a channel layer has for it
-
-
-@pytest.mark.parametrize(
-    ("kick", "closes"),
-    [
-        (Kick(4000, "enough"), True),
-        (Kick(4000, "enough", session="its"), True),
-        (Kick(4000, "enough", session="another"), False),
-        (Kick(4000, "enough", serial="another"), False),
-    ],
-)
-async def test_a_kick_closes_whom_it_means(
-    connection: Connection, server: Server, kick: Kick, closes: bool
-) -> None:
-    connection.sessions = ("its",)
-    await connection.accept(ACCEPT)
-    connection.kick(kick)
-    await settle()
-    close = {"type": "websocket.close", "code": 4000, "reason": "enough"}
-    assert server.took[1:] == ([close] if closes else [])
-    connection.kick(Kick(4001, serial=connection.serial))
-    assert connection.close_code == (4000 if closes else 4001)
-
-
-async def test_events_and_gaps_are_handed_on(make: Callable[..., Connection]) -> None:
-    events: list[Message] = []
-    gaps: list[bool] = []
-    connection = make(on_event=events.append, on_gap=lambda: gaps.append(True))
-    event = {"type": "order.paid"}
-    connection.event(event)
-    assert events == [event] and events[0] is event and not gaps
-    connection.gap()
-    assert len(events) == 1 and gaps == [True]
-
-
-# Drops, and who hears of them
-
-
-class Timer:
-    """A loop's ``call_later``, whose time comes when a test says so."""
-
-    def __init__(self) -> None:
-        self._due: list[tuple[Callable[[], None], Timer.Handle]] = []
-
-    class Handle:
-        cancelled = False
-
-        def cancel(self) -> None:
-            self.cancelled = True
-
-    def call_later(self, callback: Callable[[], None]) -> Handle:
-        self._due.append((callback, handle := Timer.Handle()))
-        return handle
-
-    def fire(self) -> int:
-        """Let a second pass. Returns the number of those who have waited for it."""
-        due, self._due = self._due, []
-        ripe = [callback for callback, handle in due if not handle.cancelled]
-        for callback in ripe:
-            callback()
-        return len(ripe)
-
-
-@pytest.fixture
-def timer(monkeypatch: pytest.MonkeyPatch) -> Timer:
-    made, own = Timer(), asyncio.BaseEventLoop.call_later
-
-    def call_later(loop: Any, seconds: float, callback: Any, *rest: Any, **options: Any) -> Any:
-        if seconds == DROPS_TOLD_SECONDS:
-            return made.call_later(callback)
-        return own(loop, seconds, callback, *rest, **options)
-
-    monkeypatch.setattr(asyncio.BaseEventLoop, "call_later", call_later)
-    return made
-
-
-@pytest.fixture
-def told() -> Iterator[list[tuple[str, int]]]:
-    """Clients and counts, as `message_dropped` names them."""
-    seen: list[tuple[str, int]] = []
-
-    def note(client_id: str, count: int, **kwargs: Any) -> None:
-        seen.append((client_id, count))
-
-    message_dropped.connect(note)
-    yield seen
-    message_dropped.disconnect(note)
-
-
-@pytest.fixture
-async def full(make: Callable[..., Connection], server: Server) -> AsyncIterator[Connection]:
-    """A connection that drops whatever is posted."""
-    connection = make(overflow=Overflow.DROP_NEWEST)
-    await connection.accept(ACCEPT)
     server.running.clear()
-    connection.post("on its way")
+    first = asyncio.create_task(connection.send("first"))  # it is with the server
     await settle()
-    connection.post("a" * 30)
-    yield connection
-    connection.end(1006)
-    await connection.stop_writing(cut=False)
+    with pytest.raises(WriteTimeout, match=r"6 bytes within 0\.001 s; it was taken back") as caught:
+        await connection.send("second", timeout=SOON, priority=priority)
+    assert caught.value.withdrawn
+    assert isinstance(caught.value, ConnectionTimeout) and isinstance(caught.value, TimeoutError)
+    assert connection.stats.queued_bytes == 0
+    server.running.set()
+    await connection.send("third", timeout=NEVER)
+    await first
+    assert server.frames == ["first", "third"]
 
 
-async def test_the_first_drop_is_told_at_once_and_the_others_once_a_second(
-    full: Connection, timer: Timer, told: list[tuple[str, int]]
+async def test_a_frame_that_the_server_has_already_may_still_be_sent(
+    connection: Connection, server: Server
 ) -> None:
-    for _ in range(5):
-        full.post("dropped")
-    assert told == [("tab", 1)]
-    timer.fire()
-    assert told == [("tab", 1), ("tab", 4)]
-    full.post("dropped")
-    assert len(told) == 2
-    timer.fire()
-    assert told[2:] == [("tab", 1)]
-    assert full.stats.dropped == 6
-
-
-async def test_after_a_second_without_a_drop_the_next_is_told_at_once(
-    full: Connection, timer: Timer, told: list[tuple[str, int]]
-) -> None:
-    full.post("dropped")
-    assert timer.fire() == 1 and told == [("tab", 1)]
-    assert timer.fire() == 0, "nobody waits for drops that may never come"
-    full.post("dropped")
-    assert told == [("tab", 1), ("tab", 1)]
-
-
-async def test_drops_that_are_untold_at_the_end_are_told_then(
-    full: Connection, timer: Timer, told: list[tuple[str, int]]
-) -> None:
-    for _ in range(5):
-        full.post("dropped")
-    full.end(1006)
-    assert told == [("tab", 1), ("tab", 4)]
-    assert timer.fire() == 0, "nothing of it is left in the loop"
-    full.end(1006)
-    assert len(told) == 2
-
-
-async def test_an_end_without_untold_drops_tells_nothing(
-    full: Connection, timer: Timer, told: list[tuple[str, int]]
-) -> None:
-    full.post("dropped")
-    full.end(1006)
-    assert told == [("tab", 1)] and timer.fire() == 0
-
-
-# Prepared frames, written past the server's ``send``
-
-
-class FrameServer(Server):
-    """A server that also takes ready frames, unless it is stopped. It is its own writer.
-
-    Attributes:
-        writes: what its transport was given, in this order, however it came.
-    """
-
-    compression_level = 0
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.writes: list[bytes] = []
-        self.frame_writer = self
-
-    async def send(self, event: dict[str, Any]) -> None:
-        await super().send(event)
-        if event["type"] == "websocket.send":
-            self.writes.append(frame_bytes(event.get("text", event.get("bytes"))))
-        elif event["type"] == "websocket.close":
-            self.writes.append(CLOSE)
-
-    @property
-    def ready(self) -> bool:
-        return self.running.is_set()
-
-    def write(self, frames: bytes) -> None:
-        assert self.ready, "nothing may be written that it has no room for"
-        if self.refuses is not None:
-            raise self.refuses
-        self.writes.append(frames)
-
-    @property
-    def scope(self) -> dict[str, Any]:
-        return {"type": "websocket", "extensions": {EXTENSION: {"writer": self}}}
-
-
-CLOSE = b"a close frame"
-
-
-def wire(*frames: str | bytes) -> bytes:
-    return b"".join(frame_bytes(frame) for frame in frames)
-
-
-Prepare = Callable[..., Any]
-
-
-@pytest.fixture
-async def prepare(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Prepare]:
-    """Make an accepted connection with a `FrameServer` of its own."""
-    monkeypatch.setattr(servers, "can_be_stepped", lambda send: True)
-    connections: list[Connection] = []
-
-    async def connection(**options: Any) -> tuple[Connection, FrameServer]:
-        server = FrameServer()
-        options = {
-            "max_outbox_size": 1000,
-            "item_bytes": 0,
-            "on_closing": lambda: None,
-            **options,
-        }
-        made = Connection(server.scope, server.send, **options)
-        made.client_id = "tab"
-        connections.append(made)
-        await made.accept(ACCEPT)
-        return made, server
-
-    yield connection
-    for each in connections:
-        each.end(1006)
-        await each.stop_writing(cut=False)
-
-
-async def test_a_push_alone_is_written_at_once(prepare: Prepare) -> None:
-    connection, server = await prepare()
-    push = Push("alone")
-    connection.deliver(push)
-    assert server.writes == [push.to_bytes(0)] and server.writes[0] is push.to_bytes(0)
-    assert server.kinds == ["accept"], "past the server's send"
-    assert (connection.stats.messages_out, connection.stats.bytes_out) == (1, 5)
-
-
-async def test_pushes_of_a_held_turn_leave_in_one_write(prepare: Prepare) -> None:
-    connection, server = await prepare()
-    current_cork().hold()
-    for frame in ("one", b"two", "three"):
-        connection.deliver(Push(frame))
-    assert not server.writes
-    await asyncio.sleep(0)
-    assert server.writes == [wire("one", b"two", "three")]
-    assert (connection.stats.messages_out, connection.stats.bytes_out) == (3, 11)
-    connection.deliver(Push("four"))
-    assert server.writes[1:] == [wire("four")], "the turn is over"
-
-
-async def test_connections_with_the_same_pushes_write_the_same_object(prepare: Prepare) -> None:
-    one, other, third = [await prepare() for _ in range(3)]
-    third[0].client_id = "excluded"
-    current_cork().hold()
-    for push in (Push("one"), Push("two", exclude=frozenset({"excluded"})), Push("three")):
-        for connection, _ in (one, third, other):
-            connection.deliver(push)
-    await asyncio.sleep(0)
-    assert one[1].writes == [wire("one", "two", "three")]
-    assert one[1].writes[0] is other[1].writes[0]
-    assert third[1].writes == [wire("one", "three")]
-
-
-async def test_each_connection_gets_the_frames_of_its_compression(prepare: Prepare) -> None:
-    (plain, plain_server), (deflating, deflating_server) = await prepare(), await prepare()
-    deflating_server.compression_level = 1
-    push = Push("shop " * 100)
-    for hold in (False, True):
-        if hold:
-            current_cork().hold()
-        for connection in (plain, deflating):
-            connection.deliver(push)
-            connection.deliver(push)
-        await asyncio.sleep(0)
-    assert b"".join(plain_server.writes) == frame_bytes(push.frame) * 4
-    assert b"".join(deflating_server.writes) == frame_bytes(push.frame, 1) * 4
-    assert plain.stats.bytes_out == deflating.stats.bytes_out == 4 * 500
-
-
-async def test_no_more_than_a_bound_is_joined(prepare: Prepare) -> None:
-    connection, server = await prepare()
-    half = "x" * (MAX_JOINED_SIZE // 2)
-    current_cork().hold()
-    for number in range(5):
-        connection.deliver(Push(half))
-        assert len(server.writes) == number // 2
-    connection.deliver(Push("y" * (MAX_JOINED_SIZE * 3)))
-    connection.deliver(Push("last"))
-    await settle()
-    huge = "y" * (MAX_JOINED_SIZE * 3)
-    writes = [wire(half, half), wire(half, half), wire(half), wire(huge), wire("last")]
-    assert server.writes == writes
-
-
-@pytest.mark.parametrize("how", ["send", "post"])
-async def test_what_is_sent_otherwise_comes_after_what_is_held(prepare: Prepare, how: str) -> None:
-    connection, server = await prepare()
-    current_cork().hold()
-    connection.deliver(Push("held"))
-    if how == "send":
-        await connection.send("sent")
-    else:
-        connection.post("sent")
-    connection.deliver(Push("held, too"))
-    await settle()
-    assert server.writes == [wire("held"), wire("sent"), wire("held, too")]
-
-
-async def test_a_close_comes_after_what_is_held_and_nothing_after_it(prepare: Prepare) -> None:
-    connection, server = await prepare()
-    current_cork().hold()
-    connection.deliver(Push("held"))
-    connection.deliver(Push("held, too"))
-    connection.close_soon(3503, "kicked")
-    connection.deliver(Push("too late"))
-    connection.post("too late")
-    await settle()
-    connection.deliver(Push("much too late"))
-    await settle()
-    assert server.writes == [wire("held", "held, too"), CLOSE]
-
-
-async def test_what_comes_while_others_are_uncorked_does_not_overtake_what_is_held(
-    prepare: Prepare,
-) -> None:
-    """The end of one connection may be pushed to another that still holds frames."""
-    other, other_server = await prepare()
-    failing, server = await prepare(on_closing=lambda: other.deliver(Push("one has left")))
-    server.refuses = RuntimeError("refused")
-    current_cork().hold()
-    for connection in (failing, other):
-        connection.deliver(Push("held"))
-    await settle()
-    assert b"".join(other_server.writes) == wire("held", "one has left")
-
-
-async def test_the_end_drops_what_is_held(prepare: Prepare) -> None:
-    connection, server = await prepare()
-    current_cork().hold()
-    connection.deliver(Push("held"))
-    connection.end(1006)
-    connection.deliver(Push("too late"))
-    await settle()
-    assert not server.writes and connection.stats.messages_out == 0
-
-
-async def test_until_accepted_nothing_is_written_or_held(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(servers, "can_be_stepped", lambda send: True)
-    server = FrameServer()
-    connection = Connection(
-        server.scope, server.send, max_outbox_size=1000, on_closing=lambda: None
-    )
-    connection.deliver(Push("one"))
-    current_cork().hold()
-    connection.deliver(Push("two"))
-    await settle()
-    assert not server.writes
-    await connection.accept(ACCEPT)
-    assert server.kinds == ["accept", "send", "send"] and server.writes == [
-        wire("one"),
-        wire("two"),
-    ]
-
-
-@pytest.mark.parametrize("held", [False, True])
-async def test_what_a_full_transport_refuses_waits_in_order(prepare: Prepare, held: bool) -> None:
-    connection, server = await prepare()
     server.running.clear()
-    if held:
-        current_cork().hold()
-    for number in range(3):
-        connection.deliver(Push(f"push {number}"))
-    connection.post("a post")
-    connection.deliver(Push("push 3"))
-    await settle()
-    assert not server.writes and server.calls == 2, "the accept and the first frame"
+    with pytest.raises(WriteTimeout, match="the server has it, and may still send it") as caught:
+        await connection.send("first", timeout=SOON)
+    assert not caught.value.withdrawn
     server.running.set()
-    connection.deliver(Push("push 4"))
-    await settle()
-    connection.deliver(Push("push 5"))
-    frames = ["push 0", "push 1", "push 2", "a post", "push 3", "push 4", "push 5"]
-    assert b"".join(server.writes) == wire(*frames)
-    assert connection.stats.messages_out == 7
+    await connection.send("second")
+    assert server.frames == ["first", "second"]
 
 
-async def test_a_transport_that_fills_up_between_two_writes_of_a_turn_keeps_the_order(
-    prepare: Prepare,
+async def test_where_the_server_says_when_it_takes_bytes_every_frame_can_be_taken_back(
+    make: Make, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    connection, server = await prepare(max_outbox_size=10 * MAX_JOINED_SIZE)
-    half = MAX_JOINED_SIZE // 2
-    current_cork().hold()
-    frames = [str(number) * half for number in range(8)]
-    for number, frame in enumerate(frames):
-        if number == 4:
-            server.running.clear()
-        connection.deliver(Push(frame))
-    await settle()
-    assert server.writes == [wire(*frames[:2])], "the second pair was written when it was full"
-    server.running.set()
-    await settle()
-    assert b"".join(server.writes) == wire(*frames)
-
-
-async def test_what_is_held_back_does_not_overtake_what_a_full_transport_has_refused(
-    prepare: Prepare,
-) -> None:
-    """The transport has room again before the turn ends, and the writer has not run yet."""
-    connection, server = await prepare(max_outbox_size=10 * MAX_JOINED_SIZE)
-    frames = ["first", "x" * MAX_JOINED_SIZE, "last"]
-    server.running.clear()
-    current_cork().hold()
-    for frame in frames:
-        connection.deliver(Push(frame))
-    server.running.set()
-    await settle()
-    assert b"".join(server.writes) == wire(*frames)
-
-
-@pytest.mark.parametrize(
-    ("overflow", "arrive"),
-    [
-        (Overflow.CLOSE, [0]),
-        (Overflow.DROP_OLDEST, [0, 4, 5, 6]),
-        (Overflow.DROP_NEWEST, [0, 1, 2, 3]),
-    ],
-)
-async def test_the_policy_holds_for_what_was_held_back(
-    prepare: Prepare, overflow: Overflow, arrive: list[int]
-) -> None:
-    """Of ten bytes each: the first is on its way, and there is room for three."""
-    connection, server = await prepare(overflow=overflow, max_outbox_size=30)
-    server.running.clear()
-    current_cork().hold()
-    frames = [f"push {number} .." for number in range(7)]
-    for frame in frames:
-        connection.deliver(Push(frame))
-    await settle()
-    server.running.set()
-    await settle()
-    sent = [wire(frames[number]) for number in arrive]
-    closed = overflow is Overflow.CLOSE
-    assert server.writes == [*sent, *([CLOSE] if closed else [])]
-    assert connection.close_code == (3008 if closed else None)
-    assert connection.stats.dropped == (0 if closed else 3)
-
-
-@pytest.mark.parametrize("held", [False, True])
-async def test_a_write_that_fails_ends_the_connection(
-    prepare: Prepare, failures: list[str], caplog: pytest.LogCaptureFixture, held: bool
-) -> None:
-    closing: list[bool] = []
-    connection, server = await prepare(on_closing=lambda: closing.append(True))
-    other, other_server = await prepare()
-    server.refuses = RuntimeError("refused")
-    if held:
-        current_cork().hold()
-    for frame in ("one", "two"):
-        connection.deliver(Push(frame))
-        other.deliver(Push(frame))
-    await settle()
-    assert connection.state is State.CLOSED and connection.close_code == 1006
-    assert failures == ["tab"] and closing == [True] and connection.stats.errors == 1
-    assert len([record for record in caplog.records if "tab" in record.getMessage()]) == 1
-    assert b"".join(other_server.writes) == wire("one", "two")
-
-
-@pytest.mark.parametrize("held", [False, True])
-async def test_frames_of_a_write_that_failed_are_not_counted_as_sent(
-    prepare: Prepare, held: bool
-) -> None:
-    connection, server = await prepare()
-    server.refuses = RuntimeError("refused")
-    if held:
-        current_cork().hold()
-    connection.deliver(Push("one"))
-    await settle()
-    assert (connection.stats.messages_out, connection.stats.bytes_out) == (0, 0)
-
-
-async def test_those_who_are_not_meant_hold_nothing(prepare: Prepare) -> None:
-    connection, server = await prepare()
-    connection.user_id = None
-    current_cork().hold()
-    connection.deliver(Push("for others", exclude=frozenset({"tab"})))
-    connection.deliver(Push("for users", authenticated_only=True))
-    connection.deliver(Push("for it"))
-    connection.user_id = "7"
-    connection.deliver(Push("for users now", authenticated_only=True))
-    await settle()
-    assert server.writes == [wire("for it", "for users now")]
-
-
-@pytest.mark.parametrize("held", [False, True])
-async def test_without_joining_each_push_is_written_at_once(prepare: Prepare, held: bool) -> None:
-    connection, server = await prepare(joins_frames=False)
-    if held:
-        current_cork().hold()
-    for frame in ("one", "two"):
-        connection.deliver(Push(frame))
-    assert server.writes == [wire("one"), wire("two")] and server.kinds == ["accept"]
-
-
-@pytest.mark.parametrize("held", [False, True])
-async def test_without_prepared_frames_pushes_go_through_send(prepare: Prepare, held: bool) -> None:
-    connection, server = await prepare(prepares_frames=False)
-    if held:
-        current_cork().hold()
-    for frame in ("one", "two"):
-        connection.deliver(Push(frame))
-    assert server.kinds == ["accept", "send", "send"]
-    assert server.writes == [wire("one"), wire("two")]
-
-
-async def test_through_a_middleware_pushes_go_through_send(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """What wraps send may count, log or change what passes: nothing goes past it."""
-    server = FrameServer()
-    monkeypatch.setattr(servers, "can_be_stepped", lambda send: send == server.send)
-
-    async def wrapped(event: dict[str, Any]) -> None:
-        await server.send({**event, "text": "changed"} if "text" in event else event)
-
-    connection = Connection(server.scope, wrapped, max_outbox_size=1000, on_closing=lambda: None)
-    await connection.accept(ACCEPT)
-    current_cork().hold()
-    connection.deliver(Push("pushed"))
-    connection.deliver(Push("pushed"))
-    await settle()
-    assert server.writes == [wire("changed"), wire("changed")]
-
-
-# Whatever happens in whatever order
-
-#: What may happen to a connection: a few of each kind, so that they meet.
-EVENTS = [
-    *(["push"] * 4 + ["huge push", "urgent push", "low push"] + ["hold"] * 2 + ["post", "send"]),
-    *(["full", "free"] * 2 + ["turn"] * 3 + ["turns"]),
-]
-
-POLICIES = [(10**9, Overflow.CLOSE), *((200, overflow) for overflow in Overflow)]
-
-
-@settings(max_examples=500)
-@given(
-    events=st.lists(st.sampled_from(EVENTS), max_size=60),
-    closes=st.booleans(),
-    policy=st.sampled_from(POLICIES),
-    waits=st.booleans(),
-    options=st.fixed_dictionaries(
-        {"prepares_frames": st.booleans(), "joins_frames": st.booleans()}
-    ),
-)
-def test_frames_arrive_in_order_or_are_accounted_for(
-    events: list[str],
-    closes: bool,
-    policy: tuple[int, Overflow],
-    waits: bool,
-    options: dict[str, bool],
-) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(servers, "can_be_stepped", lambda send: True)
-        patch.setattr("wsadapter.connection.HELD_POLL_SECONDS", 0)
-        asyncio.run(check_order(events, closes, policy, waits, options, patch))
-
-
-class TwistedServer(FrameServer):
-    """Takes every event and keeps it while it is stopped, as daphne does; and no ready frames
-    beyond a bound.
-    """
-
-    def __init__(self, max_held_bytes: int) -> None:
-        super().__init__()
-        self.held = 0
-        self._max_held_bytes = max_held_bytes
-
-    async def send(self, event: dict[str, Any]) -> None:
-        stopped, self.running = self.running, asyncio.Event()
-        self.running.set()
-        await super().send(event)
-        self.running = stopped
-        self._keep(self.writes[-1] if self.writes else b"")
-
-    @property
-    def ready(self) -> bool:
-        return self.held <= self._max_held_bytes
-
-    def write(self, frames: bytes) -> None:
-        super().write(frames)
-        self._keep(frames)
-
-    def _keep(self, frames: bytes) -> None:
-        if not self.running.is_set():
-            self.held += len(frames)
-
-
-async def check_order(
-    events: list[str],
-    closes: bool,
-    policy: tuple[int, Overflow],
-    waits: bool,
-    options: dict[str, bool],
-    patch: pytest.MonkeyPatch,
-) -> None:
-    max_outbox_size, overflow = policy
-    server: Any = FrameServer() if waits else TwistedServer(max_outbox_size)
-    if not waits:
-        patch.setattr(servers, "held_bytes", lambda send: lambda: server.held)
-    connection = Connection(
-        server.scope,
-        server.send,
-        max_outbox_size=max_outbox_size,
-        item_bytes=0,
-        overflow=overflow,
-        on_closing=lambda: None,
-        **options,
-    )
-    await connection.accept(ACCEPT)
-    sent: list[str] = []
-    tasks = []
-    for number, event in enumerate(events):
-        if "push" in event or event in ("post", "send"):
-            sent.append(f"{event} {number} " + "." * (70_000 if "huge" in event else 10))
-        if "push" in event:
-            connection.deliver(Push(sent[-1], priority=lane_of(sent[-1])))
-        elif event == "post":
-            connection.post(sent[-1])
-        elif event == "send":
-            tasks.append(asyncio.ensure_future(connection.send(sent[-1])))
-            await asyncio.sleep(0)  # it is sent when its task has begun
-        elif event == "hold":
-            current_cork().hold()
-        elif event == "full":
-            server.running.clear()
-        elif event == "free":
-            free(server)
-        else:
-            for _ in range(1 if event == "turn" else 10):
-                await asyncio.sleep(0)
-    if closes:
-        connection.close_soon(4000)
-        connection.deliver(Push("after the close"))
-    free(server)
-    for _ in range(10):
-        await settle()
-    await all_done(tasks)
-    arrived = messages_of(server.writes)
-    if connection.close_code is None:
-        assert len(arrived) == len(sent) - connection.stats.dropped == connection.stats.messages_out
-    else:
-        assert arrived.pop() == "CLOSE" and connection.stats.messages_out == len(arrived) + 1
-    for lane in Priority:
-        left = iter([frame for frame in sent if lane_of(frame) is lane])
-        assert all(frame in left for frame in arrived if lane_of(frame) is lane), (
-            "in the order in which they were sent"
-        )
-    assert connection.stats.bytes_out == sum(map(len, arrived))
-    connection.end(1006)
-
-
-def lane_of(frame: str) -> Priority:
-    """By its first word: an urgent or low push, or what is as urgent as most things."""
-    return {"urgent": Priority.URGENT, "low": Priority.LOW}.get(frame.split()[0], Priority.NORMAL)
-
-
-def free(server: FrameServer) -> None:
-    server.running.set()
-    if isinstance(server, TwistedServer):
-        server.held = 0  # the client has read all of it
-
-
-def messages_of(writes: list[bytes]) -> list[str]:
-    """The payloads, read by a client that has not been written by us."""
-    client = ClientProtocol(parse_uri("ws://shop.example/"), state=OPEN, max_size=None)
-    closed = writes[-1:] == [CLOSE]
-    client.receive_data(b"".join(writes[:-1] if closed else writes))
-    assert client.parser_exc is None
-    payloads = [bytes(frame.data).decode() for frame in client.events_received()]
-    return [*payloads, "CLOSE"] if closed else payloads
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["", "twenty bytes of text", "\N{GRINNING FACE}" * 50, "x" * 5000],
-    ids=["empty", "tiny", "not ASCII", "long"],
-)
-async def test_what_waits_takes_no_more_memory_than_its_bound(text: str) -> None:
-    """Whatever the size of the messages: what each costs beside its payload counts."""
-
-    async def never(event: Any) -> None:
-        await asyncio.Event().wait()
-
-    bound = 256 * 1024
-    connection = Connection(
-        {"type": "websocket"}, never, max_outbox_size=bound, on_closing=lambda: None
-    )
-    connection.state = State.OPEN
-    tracemalloc.start()
-    try:
-        while connection.state is State.OPEN:
-            connection.deliver(Push((text + " ")[:-1]))  # each with a text of its own
-        _, most = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    await connection.stop_writing(cut=False)
-    assert bound * 0.5 < most < bound * 1.2
-
-
-async def test_the_code_of_a_peer_that_has_left_is_the_one_it_gave(
-    make: Callable[..., Connection], server: Server
-) -> None:
-    """Its close frame may be on the way to us when a push fails because of it."""
+    monkeypatch.setattr(servers, "writable", lambda send: server.running)
     connection = make()
     await connection.accept(ACCEPT)
-    server.refuses = ConnectionResetError("gone")
-    connection.deliver(Push("too late"))
-    await settle()
-    assert connection.state is State.CLOSED
-    connection.end(1000, "bye")
-    assert (connection.close_code, connection.close_reason) == (1000, "bye")
+    server.running.clear()
+    with pytest.raises(WriteTimeout) as caught:
+        await connection.send("first", timeout=SOON)
+    assert caught.value.withdrawn and server.calls == 1, "the accept"
+    server.running.set()
+    await connection.send("second")
+    assert server.frames == ["second"]
 
 
-async def test_what_was_collected_for_a_peer_that_leaves_is_not_written_to_nobody(
-    make: Callable[..., Connection], server: Server, monkeypatch: pytest.MonkeyPatch
+async def test_an_end_before_the_time_is_over_is_no_timeout(
+    connection: Connection, server: Server
 ) -> None:
-    connection = make(max_outbox_size=1000)
-    for number in range(5):
-        connection.deliver(Push(f"push {number}"))
-    # The first write is what notices a connection that was reset.
-    monkeypatch.setattr(servers, "is_closing", lambda send: bool(server.frames))
-    await connection.accept(ACCEPT)
+    server.running.clear()
+    sends = [asyncio.create_task(connection.send(text, timeout=NEVER)) for text in ("one", "two")]
     await settle()
-    assert connection.state is State.CLOSED
-    assert len(server.frames) == 1
+    connection.end(4000)
+    await connection.stop_writing(cut=False)
+    assert [type(await ended(sending)) for sending in sends] == [ConnectionClosed] * 2
+
+
+async def test_who_sends_has_the_callers_own_timeout_as_well(
+    connection: Connection, server: Server
+) -> None:
+    server.running.clear()
+    first = asyncio.create_task(connection.send("first"))
+    await settle()
+    with pytest.raises(TimeoutError) as caught:
+        async with asyncio.timeout(SOON):
+            await connection.send("second", timeout=NEVER)
+    assert type(caught.value) is TimeoutError
+    server.running.set()
+    await first
+    await settle()
+    assert server.frames == ["first"], "it was taken back"
+
+
+async def test_periodic_sends_begin_at_once_and_end_with_the_connection(
+    connection: Connection, server: Server
+) -> None:
+    async def value() -> list[int]:
+        return [1]
+
+    sending = asyncio.create_task(connection.send_periodically(value, interval=NEVER))
+    await settle()
+    assert server.frames == ["[1]"] and not sending.done()
+    connection.end(4000)
+    assert await ended(sending) is None
+
+
+async def test_periodic_sends_have_their_timeout_and_priority(
+    connection: Connection, server: Server
+) -> None:
+    server.running.clear()
+    first = asyncio.create_task(connection.send("first"))
+    await settle()
+
+    async def value() -> str:
+        return "value"
+
+    with pytest.raises(WriteTimeout) as caught:
+        await connection.send_periodically(value, interval=NEVER, timeout=SOON)
+    assert caught.value.withdrawn
+    low = asyncio.create_task(connection.send("low", priority=Priority.LOW))
+    urgent = asyncio.create_task(
+        connection.send_periodically(value, interval=NEVER, priority=Priority.URGENT)
+    )
+    await settle()
+    server.running.set()
+    await asyncio.gather(first, low)
+    assert server.frames == ["first", "value", "low"]
+    urgent.cancel()
+    await ended(urgent)
+
+
+# Closing
+
+
+async def test_what_was_sent_before_the_close_leaves_before_it(make: Make, server: Server) -> None:
+    allowed_seconds: list[float] = []
+    connection = make(on_closing=allowed_seconds.append)
+    await connection.accept(ACCEPT)
+    server.running.clear()
+    for priority in Priority:
+        connection.post(priority.name, priority)
+    sending = asyncio.create_task(connection.send("awaited", priority=Priority.LOW))
+    await settle()
+    closing = asyncio.create_task(connection.close(4000, "enough", timeout=7))
+    await settle()
+    assert allowed_seconds == [7] and connection.state is State.CLOSING
+    connection.post("too late", Priority.URGENT)
+    server.running.set()
+    await sending
+    await settle()
+    assert server.kinds == ["accept", *["send"] * 5, "close"]
+    assert server.took[-1] == {"type": "websocket.close", "code": 4000, "reason": "enough"}
+    assert set(server.frames) == {*(priority.name for priority in Priority), "awaited"}
+    assert not closing.done(), "the client has not agreed yet"
+    connection.end(1000, "the answer")
+    assert await ended(closing) is None
+    assert (connection.close_code, connection.close_reason) == (4000, "enough")
+
+
+async def test_it_goes_through_its_states_in_order(make: Make, server: Server) -> None:
+    connection = make()
+    states = [connection.state]
+    await connection.accept(ACCEPT)
+    states.append(connection.state)
+    closing = asyncio.create_task(connection.close())
+    await settle()
+    states.append(connection.state)
+    connection.end(1000)
+    states.append(connection.state)
+    await closing
+    assert states == list(State)
+
+
+async def test_it_is_accepted_once(connection: Connection, server: Server) -> None:
+    with pytest.raises(RuntimeError, match=r"accept\(\) may be called once"):
+        await connection.accept(ACCEPT)
+    assert server.kinds == ["accept"]
+
+
+@pytest.mark.parametrize("code", [0, 999, 1004, 1005, 1006, 1015, 2999, 5000])
+@pytest.mark.parametrize("is_open", [True, False])
+async def test_a_code_that_may_not_be_sent_closes_nothing(
+    make: Make, server: Server, code: int, is_open: bool
+) -> None:
+    connection = make()
+    if is_open:
+        await connection.accept(ACCEPT)
+    with pytest.raises(ValueError, match=f"{code} is no close code"):
+        await connection.close(code)
+    assert connection.state is (State.OPEN if is_open else State.CONNECTING)
+
+
+async def test_who_closes_what_is_closing_waits_for_the_same_end(
+    connection: Connection, server: Server
+) -> None:
+    closing = [asyncio.create_task(connection.close(code)) for code in (4000, 4001)]
+    await settle()
+    assert not any(task.done() for task in closing)
+    connection.end(1000)
+    await asyncio.gather(*closing)
+    await connection.close(4002)
+    assert connection.close_code == 4000 and server.kinds == ["accept", "close"]
+
+
+async def test_a_denial_needs_no_answer(make: Make) -> None:
+    connection = make()
+    await connection.close(4000)
+    assert connection.closed and connection.closed_error().closed_by is ClosedBy.SERVER
+
+
+async def test_a_refused_frame_ends_it(connection: Connection, server: Server) -> None:
+    waiting = asyncio.ensure_future(connection.closed)
+    server.refuses = OSError("gone")
+    with pytest.raises(ConnectionClosed) as caught:
+        await connection.send("frame")
+    assert (caught.value.code, caught.value.closed_by) == (CloseCode.ABNORMAL, ClosedBy.NETWORK)
+    await asyncio.wait_for(waiting, 10)
+
+
+# Its end, to be awaited
+
+
+async def test_the_end_can_be_awaited_by_several_of_which_one_gives_up(
+    connection: Connection,
+) -> None:
+    async def wait() -> None:
+        await connection.closed
+
+    waiting = [asyncio.create_task(wait()) for _ in range(3)]
+    await settle()
+    waiting[1].cancel()
+    await settle()
+    assert [task.done() for task in waiting] == [False, True, False]
+    connection.end(4000)
+    await asyncio.gather(waiting[0], waiting[2])
+    assert waiting[1].cancelled()
+    await connection.closed
+
+
+async def test_the_end_is_a_condition(connection: Connection) -> None:
+    assert not connection.closed
+    connection.close_soon(4000)
+    assert not connection.closed, "it has only begun to close"
+    connection.end(4000)
+    assert connection.closed
+
+
+async def test_the_end_can_be_asked_for_after_it_has_come(connection: Connection) -> None:
+    connection.end(4000)
+    assert connection.closed
+    await connection.closed
+    assert await asyncio.wait_for(connection.closed, 10) is None
+
+
+async def test_without_a_code_the_end_was_abnormal(connection: Connection) -> None:
+    error = connection.closed_error()
+    assert (error.code, error.reason, error.closed_by) == (1006, "", ClosedBy.NETWORK)
+
+
+# Tasks that belong to it
+
+
+async def test_a_task_runs_beside_it(connection: Connection) -> None:
+    async def work() -> int:
+        return 7
+
+    task = connection.create_task(work(), name="counting")
+    assert task.get_name() == "counting" and await task == 7
+
+
+async def test_tasks_are_cancelled_with_it_and_clean_up(connection: Connection) -> None:
+    cleaned_up: list[int] = []
+
+    async def work(number: int) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            cleaned_up.append(number)
+
+    running = [connection.create_task(work(number)) for number in range(3)]
+    await settle()
+    connection.end(4000)
+    await connection.end_tasks()
+    assert sorted(cleaned_up) == [0, 1, 2] and all(task.cancelled() for task in running)
+
+
+async def test_a_task_that_reads_reads_to_the_end(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks, "PATIENCE_SECONDS", NEVER)
+    read: list[Any] = []
+
+    async def work() -> str:
+        async for frame in connection:
+            await asyncio.sleep(0)
+            read.append(frame)
+        return "the end"
+
+    reading = connection.create_task(work())
+    await settle()
+    arrive(connection, "one", "two", "three")
+    connection.end(CloseCode.NORMAL)
+    await connection.end_tasks()
+    assert read == ["one", "two", "three"] and await reading == "the end"
+
+
+async def test_after_the_end_no_task_begins(connection: Connection) -> None:
+    begun: list[bool] = []
+
+    async def work() -> None:
+        begun.append(True)
+
+    connection.end(4000, "enough")
+    with pytest.raises(ConnectionClosed, match="4000"):
+        connection.create_task(work())
+    await settle()
+    assert not begun
+
+
+async def test_a_task_that_fails_is_logged_once_and_the_connection_lives(
+    connection: Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def work() -> None:
+        raise LookupError("no such thing")
+
+    task = connection.create_task(work(), name="looking")
+    assert isinstance(await ended(task), LookupError)
+    await settle()
+    (record,) = caplog.records
+    assert (record.name, record.levelno) == ("wsadapter.connection", logging.ERROR)
+    assert record.getMessage() == "The task looking of client tab failed."
+    assert record.exc_info is not None and record.exc_info[1] is task.exception()
+    assert connection.stats.errors == 1 and connection.state is State.OPEN
+
+
+@pytest.mark.parametrize("closes", [False, True])
+async def test_a_task_that_the_end_ends_has_not_failed(
+    connection: Connection, caplog: pytest.LogCaptureFixture, closes: bool
+) -> None:
+    """Nor while this side closes; but a connection that is over while this one is open has."""
+
+    async def work() -> None:
+        raise ConnectionClosed(1006, "", ClosedBy.NETWORK)
+
+    task = connection.create_task(work())
+    if closes:
+        connection.close_soon(4000)
+    await ended(task)
+    await settle()
+    assert len(caplog.records) == connection.stats.errors == (0 if closes else 1)
+
+
+async def test_what_a_task_was_sent_in_error_counts_once(connection: Connection) -> None:
+    task = connection.create_task(connection.receive_json())
+    arrive(connection, "{")
+    assert isinstance(await ended(task), InvalidMessage)
+    await settle()
+    assert connection.stats.errors == 1
+
+
+async def test_its_vital_signs(connection: Connection, server: Server) -> None:
+    connection.stats.last_seen = 100.0
+    connection.stats.messages_in, connection.stats.errors = 7, 2
+    assert connection.vitals(103.5)._asdict() == {
+        "silence_seconds": 3.5,
+        "messages": 7,
+        "errors": 2,
+        "queued_bytes": 0,
+        "tasks": 0,
+    }
+    task = connection.create_task(asyncio.Event().wait())
+    server.running.clear()
+    for _ in range(2):
+        connection.post("ten bytes.")
+        await settle()
+    vitals = connection.vitals(103.5)
+    assert (vitals.queued_bytes, vitals.tasks) == (10, 1), "the other one is with the server"
+    task.cancel()
+    await settle()
+    assert connection.vitals(103.5).tasks == 0
+    server.running.set()
+
+
+# Groups
+
+
+@pytest.fixture
+async def layer(connection: Connection) -> AsyncIterator[InMemoryChannelLayer]:
+    """A layer that the connection is on."""
+    layer = InMemoryChannelLayer()
+    connection.membership = membership = DirectMembership(layer)
+    await membership.open(connection)
+    yield layer
+    await membership.close()
+
+
+@pytest.fixture
+def events(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> list[Message]:
+    """What plain Channels code sends to it."""
+    taken: list[Message] = []
+    monkeypatch.setattr(connection, "_on_event", taken.append)
+    return taken
+
+
+@pytest.mark.parametrize("group", ["news", "Kaffee & Kuchen", "", "г" * 500], ids=ascii)
+async def test_it_has_what_is_sent_to_a_group_from_joining_to_leaving(
+    connection: Connection, layer: InMemoryChannelLayer, events: list[Message], group: str
+) -> None:
+    async def say(number: int) -> None:
+        await layer.group_send(layer_name(group), {"type": "said", "number": number})
+
+    await say(1)
+    await connection.join(group)
+    await say(2)
+    await connection.join(group)
+    await say(3)
+    await connection.leave(group)
+    await say(4)
+    await connection.leave(group)
+    assert [event["number"] for event in events] == [2, 3]
+
+
+async def test_before_it_connects_there_are_no_groups(connection: Connection) -> None:
+    for call in (connection.join, connection.leave):
+        with pytest.raises(RuntimeError, match=r"join\(\) and leave\(\) work from connect\(\) on"):
+            await call("news")
+
+
+class Silent:
+    """A layer that does not answer."""
+
+    async def join(self, groups: list[str]) -> None:
+        await asyncio.Event().wait()
+
+    leave: Any = join
+
+
+@override_settings(WSADAPTER={"REDIS_TIMEOUT": SOON})
+async def test_a_layer_that_does_not_answer_in_time_is_unavailable(connection: Connection) -> None:
+    membership: Any = Silent()
+    connection.membership = membership
+    for call in (connection.join, connection.leave):
+        with pytest.raises(StoreUnavailable):
+            await call("news")
+
+
+async def test_after_the_end_it_joins_nothing_and_may_still_leave(
+    connection: Connection, layer: InMemoryChannelLayer
+) -> None:
+    await connection.join("news")
+    connection.end(4000)
+    await connection.join("weather")
+    assert list(layer.fanout().groups) == [layer_name("news")]
+    await connection.leave("news")
+    assert not layer.fanout().groups
+
+
+async def test_once_it_has_been_let_go_there_is_nothing_to_join_or_leave(
+    connection: Connection, layer: InMemoryChannelLayer
+) -> None:
+    connection.end(4000)
+    connection.let_go()
+    await connection.join("news")
+    await connection.leave("news")
+
+
+# What it says of itself
+
+
+async def test_it_names_itself(make: Make) -> None:
+    connection = make()
+    assert repr(connection) == "<Connection tab of anonymous: connecting>"
+    connection.user_id = "7"
+    await connection.accept({"type": "websocket.accept", "subprotocol": "chat"})
+    assert repr(connection) == "<Connection tab of 7: open>"
+    assert connection.subprotocol == "chat"
+
+
+@pytest.mark.parametrize(
+    ("scope", "path", "address"),
+    [
+        ({"path": "/ws/", "client": ["192.0.2.1", 4711]}, "/ws/", "192.0.2.1"),
+        ({"path": "/ws/", "client": None}, "/ws/", None),
+        ({}, "", None),
+    ],
+    ids=["all", "a socket of UNIX", "nothing"],
+)
+async def test_what_the_store_records_of_it(
+    make: Make, scope: dict[str, Any], path: str, address: str | None
+) -> None:
+    connection = make()
+    connection.scope |= scope
+    connection.user_id = "7"
+    info = connection.info("lease")
+    assert (info.client_id, info.user_id, info.lease) == ("tab", "7", "lease")
+    assert (info.serial, info.connected_at) == (connection.serial, connection.connected_at)
+    assert (info.path, info.address) == (path, address)
+
+
+async def test_an_ended_connection_can_be_let_go_and_still_says_how_it_ended(
+    connection: Connection,
+) -> None:
+    arrive(connection, "unread")
+    connection.end(4000, "enough")
+    connection.let_go()
+    uses: list[Callable[[], Awaitable[Any]]] = [
+        connection.receive,
+        lambda: connection.send("late"),
+        lambda: connection.create_task(asyncio.sleep(0)),
+    ]
+    for use in uses:
+        with pytest.raises(ConnectionClosed, match="enough"):
+            await use()
+    await connection.closed
+    await connection.end_tasks()
+    assert list(connection.take_unread()) == [] and connection.vitals(0).tasks == 0

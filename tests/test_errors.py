@@ -8,14 +8,22 @@ import re
 import pytest
 
 from wsadapter import errors
+from wsadapter.close_codes import ClosedBy
 from wsadapter.errors import (
     AsyncContextError,
+    ConnectionClosed,
+    ConnectionTimeout,
     EncodeError,
+    EndpointError,
     HandlerError,
     InvalidMessage,
     PeerError,
+    ReadTimeout,
+    ReceiveConflict,
     ReservedType,
     StoreUnavailable,
+    UnexpectedFrame,
+    WriteTimeout,
     WSAdapterError,
 )
 
@@ -27,17 +35,19 @@ CLASSES = {
 
 
 def drawn() -> dict[str, tuple[str | None, str | None]]:
-    """Each name in the drawing: the root above it, and the builtin beside it."""
+    """Each name in the drawing: the error that it hangs on, and the builtin beside it."""
     found: dict[str, tuple[str | None, str | None]] = {}
-    root = None
+    above: dict[int, str] = {}  # the last name at each indentation
     for line in (errors.__doc__ or "").splitlines():
-        branch = re.match(r" +[├└]── (\w+)(?: \((\w+)\))? ", line)
+        branch = re.match(r"( +)[├└]── (\w+)(?: \((\w+)\))?(?: |$)", line)
         trunk = re.match(r"    (\w+Error)\b", line)
         if branch:
-            found[branch[1]] = (root, branch[2])
+            indentation = len(branch[1])
+            above[indentation + 4] = branch[2]
+            found[branch[2]] = (above[indentation], branch[3])
         elif trunk:
-            root = trunk[1]
-            found[root] = (None, None)
+            above = {4: trunk[1]}
+            found[trunk[1]] = (None, None)
     return found
 
 
@@ -47,9 +57,13 @@ def test_the_drawing_shows_every_error() -> None:
 
 @pytest.mark.parametrize("name", CLASSES)
 def test_the_drawing_tells_the_bases(name: str) -> None:
-    root, builtin = drawn()[name]
-    expected = [base for base in (root, builtin) if base] or ["Exception"]
+    parent, builtin = drawn()[name]
+    expected = [base for base in (parent, builtin) if base] or ["Exception"]
     assert [base.__name__ for base in CLASSES[name].__bases__] == expected
+
+
+def test_the_drawing_has_its_twigs() -> None:
+    assert drawn()["ReadTimeout"] == drawn()["WriteTimeout"] == ("ConnectionTimeout", None)
 
 
 @pytest.mark.parametrize(
@@ -60,6 +74,11 @@ def test_the_drawing_tells_the_bases(name: str) -> None:
         (AsyncContextError, RuntimeError),
         (StoreUnavailable, ConnectionError),
         (HandlerError, TypeError),
+        (EndpointError, TypeError),
+        (ReceiveConflict, RuntimeError),
+        (ConnectionClosed, ConnectionError),
+        (ReadTimeout, TimeoutError),
+        (WriteTimeout, TimeoutError),
     ],
 )
 def test_the_developers_errors_are_caught_by_either_name(
@@ -78,3 +97,44 @@ def test_a_mistake_of_the_browser_carries_what_it_is_answered_with() -> None:
     error = InvalidMessage("invalid", "Expected `str`.", path="$.text", id=7)
     assert str(error) == error.message == "Expected `str`."
     assert (error.code, error.path, error.id) == ("invalid", "$.text", 7)
+
+
+def test_a_mistake_of_the_browser_may_concern_no_field_and_no_request() -> None:
+    error = InvalidMessage("invalid_json", "The message is not valid JSON.")
+    assert (error.path, error.id) == (None, None)
+
+
+@pytest.mark.parametrize("frame", ["text", b"binary"])
+def test_an_unexpected_frame_is_kept(frame: str | bytes) -> None:
+    error = UnexpectedFrame("Expected another one.", frame)
+    assert (str(error), error.frame) == ("Expected another one.", frame)
+
+
+@pytest.mark.parametrize("error", [InvalidMessage, UnexpectedFrame])
+def test_the_browsers_mistakes_are_caught_together(error: type[Exception]) -> None:
+    assert issubclass(error, PeerError)
+
+
+@pytest.mark.parametrize(
+    ("reason", "by", "sentence"),
+    [
+        ("bye", ClosedBy.CLIENT, "The connection was closed by the client with code 4000 (bye)."),
+        ("", ClosedBy.SERVER, "The connection was closed by the server with code 4000."),
+        ("", ClosedBy.NETWORK, "The connection was closed by the network with code 4000."),
+    ],
+    ids=["client", "server", "network"],
+)
+def test_the_end_of_a_connection_says_who_and_why(reason: str, by: ClosedBy, sentence: str) -> None:
+    error = ConnectionClosed(4000, reason, by)
+    assert str(error) == sentence
+    assert (error.code, error.reason, error.closed_by) == (4000, reason, by)
+
+
+def test_the_timeouts_of_a_connection_are_caught_together() -> None:
+    assert issubclass(ReadTimeout, ConnectionTimeout)
+    assert issubclass(WriteTimeout, ConnectionTimeout)
+
+
+def test_a_frame_that_did_not_leave_in_time_was_taken_back_unless_it_says_otherwise() -> None:
+    assert WriteTimeout("too late").withdrawn
+    assert not WriteTimeout("too late", withdrawn=False).withdrawn

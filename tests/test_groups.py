@@ -15,10 +15,12 @@ from hypothesis import strategies as st
 
 from wsadapter.groups import (
     EVERYONE,
+    SILENT,
     Group,
     client_group,
     digest,
     layer_name,
+    silent_group,
     user_group,
     user_id,
 )
@@ -50,25 +52,29 @@ TEXTS = [
 ]
 
 
+def names_of(text: str) -> tuple[str, ...]:
+    """All that a text can name."""
+    return layer_name(text), user_group(text), silent_group(text), client_group(text)
+
+
 @pytest.mark.parametrize("text", TEXTS, ids=ascii)
 def test_any_text_is_a_group_a_user_id_and_a_client_id(text: str) -> None:
-    for name in (layer_name(text), user_group(text), client_group(text)):
+    for name in names_of(text):
         assert layer.require_valid_group_name(name)
         assert len(name) <= 80, "a layer may put a prefix of its own before it"
 
 
 @given(texts)
 def test_every_name_is_valid_in_a_layer(text: str) -> None:
-    for name in (layer_name(text), user_group(text), client_group(text)):
+    for name in names_of(text):
         assert layer.require_valid_group_name(name)
         assert len(name) <= 80, "a layer may put a prefix of its own before it"
 
 
 @given(st.lists(texts, unique=True, max_size=20))
 def test_no_two_texts_share_a_name(texts: list[str]) -> None:
-    names = [name for text in texts for name in (layer_name(text), user_group(text),
-                                                 client_group(text))]  # fmt: skip
-    assert len({*names, EVERYONE}) == 3 * len(texts) + 1
+    names = [name for text in texts for name in names_of(text)]
+    assert len({*names, EVERYONE, SILENT}) == 4 * len(texts) + 2
 
 
 @given(texts)
@@ -80,19 +86,24 @@ def test_no_text_is_mistaken_for_the_digest_of_another(text: str) -> None:
 @given(texts, texts)
 @example("1", "wsadapter.user.1")
 @example("everyone", "wsadapter.everyone")
+@example("1", "wsadapter.silent-user.1")
+@example("1", "silent")
+@example("silent", "wsadapter.silent")
 def test_no_group_that_a_browser_names_is_one_of_ours(id: str, room: str) -> None:
-    assert layer_name(room) not in {EVERYONE, user_group(id), client_group(id)}
+    ours = {EVERYONE, SILENT, user_group(id), silent_group(id), client_group(id)}
+    assert layer_name(room) not in ours
 
 
 @given(texts)
 def test_the_name_of_a_name_of_ours_is_another_one(text: str) -> None:
     """Who learns a layer name and joins it as a text does not get into the group."""
-    assert layer_name(str(user_group(text))) != user_group(text)
+    for group in (user_group(text), silent_group(text)):
+        assert layer_name(str.__str__(group)) != group
 
 
 @given(texts)
 def test_a_group_of_ours_passes_as_it_is(text: str) -> None:
-    for group in (EVERYONE, user_group(text), client_group(text)):
+    for group in (EVERYONE, SILENT, user_group(text), silent_group(text), client_group(text)):
         assert isinstance(group, Group)
         assert layer_name(group) == group
 
@@ -102,7 +113,9 @@ def test_plain_names_are_those_of_plain_channels_code(name: str) -> None:
     assert layer_name(name) == name
 
 
-@pytest.mark.parametrize("text", [EVERYONE, user_group(1), mark_safe("news"), mark_safe("a b")])
+@pytest.mark.parametrize(
+    "text", [EVERYONE, SILENT, user_group(1), mark_safe("news"), mark_safe("a b")]
+)
 def test_a_name_is_a_plain_str(text: str) -> None:
     assert type(layer_name(text)) is str
 
@@ -126,12 +139,16 @@ USERS = [
 def test_a_user_is_an_instance_or_a_primary_key(user: Any, id: str) -> None:
     assert user_id(user) == id
     assert user_group(user) == user_group(id)
+    assert silent_group(user) == silent_group(id)
 
 
 @pytest.mark.parametrize("user", [AnonymousUser(), User(), None, True, False])
 def test_who_has_no_primary_key_is_refused_with_advice(user: Any) -> None:
     with pytest.raises(ValueError, match=r"has no primary key\. .*send_to_client\(\)"):
         user_id(user)
+    for group_of in (user_group, silent_group):
+        with pytest.raises(ValueError, match="has no primary key"):
+            group_of(user)
 
 
 @given(any_text)

@@ -89,6 +89,10 @@ class Rich(msgspec.Struct):
     data: bytes
 
 
+class ByNumber(msgspec.Struct):
+    by_number: dict[int, str]
+
+
 def consumer(method: Any, *, type: str = "say") -> type:
     """A consumer class with one handler."""
     return chat(say=handler(type)(method))
@@ -316,6 +320,23 @@ async def test_a_field_that_is_missing_is_told(method: Any) -> None:
 async def test_an_unknown_field_is_told_where_that_is_asked_for(method: Any) -> None:
     with pytest.raises(InvalidMessage, match=r"(?i)field|extra"):
         await call(consumer(method), '{"type": "say", "text": "hi", "typo": 1}')
+
+
+async def test_a_key_that_does_not_fit_is_named_by_its_object() -> None:
+    async def say(self: Any, message: ByNumber) -> None: ...
+
+    with pytest.raises(InvalidMessage, match=r"^Expected `int`, got `str`\.$") as caught:
+        await call(consumer(say), '{"type": "say", "id": 7, "by_number": {"x": "seven"}}')
+    assert (caught.value.path, caught.value.id) == ("$.by_number", 7)
+
+
+async def test_a_handlers_own_refusal_keeps_what_it_says() -> None:
+    async def say(self: Any) -> None:
+        raise InvalidMessage("teapot", "I am a teapot.", id="own")
+
+    with pytest.raises(InvalidMessage, match="teapot") as caught:
+        await call(consumer(say), '{"type": "say", "id": 7}')
+    assert caught.value.id == "own"
 
 
 async def test_a_dataclass_may_refuse_by_itself() -> None:

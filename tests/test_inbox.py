@@ -27,15 +27,15 @@ async def turns_of_the_loop() -> None:
 async def full_inbox() -> Inbox:
     inbox = Inbox()
     for number in range(MAX_FRAMES):
-        await inbox.put_frame(frame(number))
+        inbox.put_frame(frame(number))
     return inbox
 
 
 async def test_frames_and_events_come_out_in_the_order_of_arrival() -> None:
     inbox = Inbox()
-    await inbox.put_frame(frame(1))
+    inbox.put_frame(frame(1))
     inbox.put_event(event(2))
-    await inbox.put_frame(frame(3))
+    inbox.put_frame(frame(3))
     assert len(inbox) == 3
     assert [inbox.pop() for _ in range(3)] == [frame(1), event(2), frame(3)]
     assert len(inbox) == 0
@@ -44,11 +44,12 @@ async def test_frames_and_events_come_out_in_the_order_of_arrival() -> None:
 async def test_a_browser_waits_while_the_inbox_is_full() -> None:
     inbox = await full_inbox()
     assert inbox.full
-    waiting = asyncio.ensure_future(inbox.put_frame(frame(MAX_FRAMES)))
+    waiting = asyncio.ensure_future(inbox.room())
     await turns_of_the_loop()
     assert not waiting.done()
     assert inbox.pop() == frame(0)
     await waiting
+    inbox.put_frame(frame(MAX_FRAMES))
     assert [inbox.pop() for _ in range(MAX_FRAMES)] == [
         frame(number) for number in range(1, MAX_FRAMES + 1)
     ]
@@ -58,7 +59,7 @@ async def test_room_is_made_by_frames_and_not_by_events() -> None:
     inbox = Inbox()
     inbox.put_event(event())
     for _ in range(MAX_FRAMES):
-        await inbox.put_frame(frame())
+        inbox.put_frame(frame())
     inbox.pop()
     assert inbox.full
     inbox.pop()
@@ -67,14 +68,14 @@ async def test_room_is_made_by_frames_and_not_by_events() -> None:
 
 async def test_a_browser_that_gives_up_waiting_has_put_nothing() -> None:
     inbox = await full_inbox()
-    waiting = asyncio.ensure_future(inbox.put_frame(frame()))
+    waiting = asyncio.ensure_future(inbox.room())
     await turns_of_the_loop()
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
     assert len(inbox) == MAX_FRAMES
     inbox.pop()
-    await inbox.put_frame(frame())
+    inbox.put_frame(frame())
     assert len(inbox) == MAX_FRAMES
 
 
@@ -94,7 +95,7 @@ async def test_events_have_room_beside_a_flood_of_frames_and_frames_beside_event
     inbox = Inbox()
     for _ in range(MAX_EVENTS):
         inbox.put_event(event())
-    await inbox.put_frame(frame())
+    inbox.put_frame(frame())
     assert len(inbox) == MAX_EVENTS + 1
 
 

@@ -13,11 +13,10 @@ from django.contrib.sessions.backends.signed_cookies import SessionStore
 from django.test import RequestFactory, override_settings
 
 from tests.test_conf import redis_layer
-from wsadapter import user_group
 from wsadapter.auth import LOGIN_NAME, session_digests
 from wsadapter.close_codes import CloseCode, should_reconnect
 from wsadapter.errors import StoreUnavailable
-from wsadapter.groups import EVERYONE, digest
+from wsadapter.groups import EVERYONE, SILENT, digest, silent_group, user_group
 from wsadapter.layers.publishing import Post
 from wsadapter.logout import name_login
 from wsadapter.wire.orders import Kick
@@ -58,10 +57,10 @@ def request_of(user: Any, key: str = "session-key") -> Any:
 
 
 def the_kick(publisher: Publisher) -> Kick:
-    [post] = publisher.posts
-    assert post.group == user_group(7)
-    assert isinstance(post.order, Kick)
-    return post.order
+    pushed, silent = publisher.posts
+    assert (pushed.group, silent.group) == (user_group(7), silent_group(7))
+    assert isinstance(pushed.order, Kick) and pushed.order is silent.order
+    return pushed.order
 
 
 def test_the_sessions_connections_are_kicked_and_told_not_to_come_back(
@@ -111,8 +110,8 @@ def test_another_users_login_closes_what_its_session_had_open(publisher: Publish
     request = request_of(User(pk=8), key="second-key")  # flushed by Django: nothing is left in it
     request.COOKIES[settings.SESSION_COOKIE_NAME] = "first-key"
     name_login(request=request, user=request.user)
-    [post] = publisher.posts
-    assert post.group == EVERYONE
+    post, silent = publisher.posts
+    assert (post.group, silent.group) == (EVERYONE, SILENT) and post.order is silent.order
     assert isinstance(post.order, Kick)
     assert post.order.concerns("serial", session_digests(session_of("first-key")))
     assert not post.order.concerns("serial", {digest("second-key")})

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from channels.layers import InMemoryChannelLayer as StockInMemoryChannelLayer
 
-from tests.test_connection import FrameServer, wire
+from tests.test_outlet import FrameServer, wire
 from wsadapter.connection import Connection
 from wsadapter.membership import PumpedMembership
 from wsadapter.wire.orders import Push
@@ -19,7 +19,7 @@ async def test_what_the_pump_finds_at_once_leaves_in_one_write_after_the_first(
     monkeypatch.setattr("wsadapter.servers.can_be_stepped", lambda send: True)
     server, layer = FrameServer(), StockInMemoryChannelLayer()
     connection = Connection(
-        server.scope, server.send, max_outbox_size=1000, on_closing=lambda: None
+        server.scope, server.send, max_outbox_size=1000, on_closing=lambda seconds: None
     )
     await connection.accept({"type": "websocket.accept"})
     membership = PumpedMembership(layer)

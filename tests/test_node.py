@@ -93,7 +93,7 @@ def connection(client_id: str, user_id: str | None = None) -> Connection:
         send,
         max_outbox_size=1000,
         overflow=Overflow.CLOSE,
-        on_closing=lambda: None,
+        on_closing=lambda seconds: None,
     )
     made.client_id, made.user_id = client_id, user_id
     return made

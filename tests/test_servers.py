@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -19,8 +19,11 @@ from twisted.internet.address import IPv4Address
 from twisted.protocols.policies import ProtocolWrapper
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 
+from tests.test_uvicorn import Peer
 from wsadapter import servers
+from wsadapter.uvicorn import WebSocketProtocol
 from wsadapter.wire.frames import frame_bytes
 
 
@@ -507,3 +510,186 @@ def test_daphne_knows_that_the_peer_has_left_before_it_says_so() -> None:
     assert not servers.is_closing(own)
     protocol.state = 0
     assert servers.is_closing(own)
+
+
+# Whether a server takes bytes
+
+
+def test_uvicorn_says_when_it_takes_bytes_and_others_do_not() -> None:
+    send, _ = uvicorn_send()
+    send.__self__.writable = takes = asyncio.Event()
+    assert servers.writable(send) is takes
+    assert servers.writable(daphne_send()[0]) is None
+    assert servers.writable(unknown_send) is None
+
+
+# How long the client may take to answer a close frame
+
+
+@pytest.fixture(params=[WebSocketsSansIOProtocol, WebSocketProtocol])
+async def uvicorn(request: pytest.FixtureRequest) -> AsyncIterator[Callable[..., Peer]]:
+    """Make a peer of a real protocol of uvicorn: its own, and ours."""
+    peers: list[Peer] = []
+
+    def make(**options: Any) -> Peer:
+        peers.append(Peer(request.param, **options))
+        return peers[-1]
+
+    yield make
+    for each in peers:
+        await each.end()
+
+
+class Calls:
+    """An event loop's ``call_later``, which only notes what it was asked for."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+
+    def call_later(self, seconds: float, callback: Any, *rest: Any) -> SimpleNamespace:
+        self.seconds.append(seconds)
+        return SimpleNamespace(cancel=lambda: None)
+
+
+async def test_uvicorn_waits_as_long_as_it_is_told_for_the_clients_close(
+    uvicorn: Callable[..., Peer],
+) -> None:
+    peer = uvicorn(ws_ping_interval=None)
+    protocol = await peer.open()
+    assert protocol.close_timeout == 10, "uvicorn has changed: limit_closing() relies on this"
+    servers.limit_closing(peer.send, 1.5)
+    protocol.loop = calls = Calls()
+    await peer.send({"type": "websocket.close", "code": 4000})
+    assert calls.seconds == [1.5]
+
+
+def test_daphne_waits_as_long_as_it_is_told_for_the_clients_close(
+    daphne: Callable[..., DaphnePeer],
+) -> None:
+    peer = daphne().open()
+    peer.protocol.factory._batched_timer = calls = Calls()
+    servers.limit_closing(partial(Server.handle_reply, peer.protocol), 1.5)
+    peer.protocol.serverClose(4000)
+    assert calls.seconds == [1.5], LOOK
+
+
+def test_an_unknown_server_waits_as_long_as_it_likes() -> None:
+    servers.limit_closing(unknown_send, 1.5)
+
+
+# Clients that have to wait
+
+
+class Readers(Reactor):
+    """Knows who is read from."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.readers: list[Any] = []
+
+    def addReader(self, reader: Any) -> None:  # noqa: N802
+        self.readers.append(reader)
+
+    def removeReader(self, reader: Any) -> None:  # noqa: N802
+        self.readers = [other for other in self.readers if other is not reader]
+
+
+@pytest.fixture
+def read(daphne: Callable[..., DaphnePeer]) -> DaphnePeer:
+    """A daphne that reads from its client."""
+    peer = daphne().open()
+    peer.transport.reactor = peer.reactor = Readers()
+    peer.transport.startReading()
+    return peer
+
+
+def test_daphne_reads_nothing_while_its_client_is_held_back(read: DaphnePeer) -> None:
+    readers: Any = read.reactor
+    assert readers.readers == [read.transport]
+    with servers.held_back(partial(Server.handle_reply, read.protocol)):
+        assert readers.readers == []
+    assert readers.readers == [read.transport]
+
+
+def test_daphne_reads_on_whatever_ended_the_wait(read: DaphnePeer) -> None:
+    readers: Any = read.reactor
+    with (
+        pytest.raises(asyncio.CancelledError),
+        servers.held_back(partial(Server.handle_reply, read.protocol)),
+    ):
+        raise asyncio.CancelledError
+    assert readers.readers == [read.transport]
+
+
+def test_a_client_that_has_gone_meanwhile_is_not_read_from(read: DaphnePeer) -> None:
+    readers: Any = read.reactor
+    with servers.held_back(partial(Server.handle_reply, read.protocol)):
+        read.transport.connected = read.transport.disconnecting = False
+        read.transport.disconnected = True
+    assert readers.readers == []
+
+
+@pytest.mark.parametrize("send", [unknown_send, uvicorn_send()[0]], ids=["unknown", "uvicorn"])
+def test_other_servers_are_held_back_by_not_being_asked(send: Any) -> None:
+    """Uvicorn's protocol here has no transport that could be told anything."""
+    entered = False
+    with servers.held_back(send):
+        entered = True
+    assert entered
+
+
+# Connections without compression
+
+OFFER = [ClientPerMessageDeflateFactory()]
+
+
+async def test_compression_can_be_declined_before_the_accept(
+    uvicorn: Callable[..., Peer],
+) -> None:
+    peer = uvicorn(offer=OFFER)
+    await peer.ask()
+    assert "permessage-deflate" in peer.extensions, "else nothing is declined"
+    servers.decline_compression(peer.send)
+    await peer.send({"type": "websocket.accept"})
+    (answer,) = peer.events()
+    assert answer.status_code == 101 and "Sec-WebSocket-Extensions" not in answer.headers
+    assert peer.client.extensions == [] == peer.protocol.conn.extensions
+    assert peer.writer is None or peer.writer.compression_level == 0
+    text = "a text that would be compressed " * 10
+    await peer.send({"type": "websocket.send", "text": text})
+    assert peer.transport.written == [frame_bytes(text)]
+    assert peer.texts() == [text]
+
+
+async def test_without_that_it_is_compressed(uvicorn: Callable[..., Peer]) -> None:
+    peer = uvicorn(offer=OFFER)
+    await peer.open()
+    text = "a text that is compressed " * 10
+    await peer.send({"type": "websocket.send", "text": text})
+    assert len(peer.transport.written[0]) < len(text)
+    assert peer.texts() == [text]
+
+
+async def test_after_the_accept_it_is_too_late_to_decline(uvicorn: Callable[..., Peer]) -> None:
+    peer = uvicorn(offer=OFFER)
+    protocol = await peer.open()
+    servers.decline_compression(peer.send)
+    assert len(protocol.conn.extensions) == 1
+    await peer.send({"type": "websocket.send", "text": "still understood"})
+    assert peer.texts() == ["still understood"]
+
+
+async def test_a_client_that_offers_none_is_accepted_all_the_same(
+    uvicorn: Callable[..., Peer],
+) -> None:
+    peer = uvicorn()
+    await peer.ask()
+    servers.decline_compression(peer.send)
+    await peer.send({"type": "websocket.accept"})
+    (answer,) = peer.events()
+    assert answer.status_code == 101
+
+
+def test_other_servers_have_nothing_to_decline() -> None:
+    servers.decline_compression(daphne_send()[0])
+    servers.decline_compression(unknown_send)

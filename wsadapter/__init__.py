@@ -35,17 +35,32 @@ if TYPE_CHECKING:
     from wsadapter.broadcasting import send_to_group as send_to_group
     from wsadapter.broadcasting import send_to_user as send_to_user
     from wsadapter.broadcasting import send_to_users as send_to_users
+    from wsadapter.bytestreams import pipe as pipe
     from wsadapter.close_codes import CloseCode as CloseCode
+    from wsadapter.close_codes import ClosedBy as ClosedBy
     from wsadapter.close_codes import should_reconnect as should_reconnect
+    from wsadapter.connection import Connection as Connection
+    from wsadapter.endpoints import periodic as periodic
+    from wsadapter.endpoints import websocket as websocket
     from wsadapter.errors import AsyncContextError as AsyncContextError
+    from wsadapter.errors import ConnectionClosed as ConnectionClosed
+    from wsadapter.errors import ConnectionTimeout as ConnectionTimeout
     from wsadapter.errors import EncodeError as EncodeError
+    from wsadapter.errors import EndpointError as EndpointError
     from wsadapter.errors import HandlerError as HandlerError
+    from wsadapter.errors import InvalidMessage as InvalidMessage
+    from wsadapter.errors import PeerError as PeerError
+    from wsadapter.errors import ReadTimeout as ReadTimeout
+    from wsadapter.errors import ReceiveConflict as ReceiveConflict
     from wsadapter.errors import ReservedType as ReservedType
     from wsadapter.errors import StoreUnavailable as StoreUnavailable
+    from wsadapter.errors import UnexpectedFrame as UnexpectedFrame
+    from wsadapter.errors import WriteTimeout as WriteTimeout
     from wsadapter.errors import WSAdapterError as WSAdapterError
     from wsadapter.groups import EVERYONE as EVERYONE
     from wsadapter.groups import user_group as user_group
     from wsadapter.handlers import handler as handler
+    from wsadapter.outlet import State as State
     from wsadapter.presence import ais_online as ais_online
     from wsadapter.presence import aonline_clients as aonline_clients
     from wsadapter.presence import aonline_count as aonline_count
@@ -57,6 +72,8 @@ if TYPE_CHECKING:
     from wsadapter.presence import online_user_count as online_user_count
     from wsadapter.presence import online_users as online_users
     from wsadapter.store.operations import ClientInfo as ClientInfo
+    from wsadapter.wire.health import HealthPolicy as HealthPolicy
+    from wsadapter.wire.limits import RateLimit as RateLimit
     from wsadapter.wire.outbox import Overflow as Overflow
     from wsadapter.wire.outbox import Priority as Priority
 
@@ -81,17 +98,40 @@ _EXPORTS = {
         "send_to_user",
         "send_to_users",
     ),
-    "wsadapter.close_codes": ("CloseCode", "should_reconnect"),
+    "wsadapter.bytestreams": ("pipe",),
+    "wsadapter.close_codes": (
+        "CloseCode",
+        "ClosedBy",
+        "should_reconnect",
+    ),
+    "wsadapter.connection": ("Connection",),
+    "wsadapter.endpoints": (
+        "periodic",
+        "websocket",
+    ),
     "wsadapter.errors": (
         "AsyncContextError",
+        "ConnectionClosed",
+        "ConnectionTimeout",
         "EncodeError",
+        "EndpointError",
         "HandlerError",
+        "InvalidMessage",
+        "PeerError",
+        "ReadTimeout",
+        "ReceiveConflict",
         "ReservedType",
         "StoreUnavailable",
+        "UnexpectedFrame",
         "WSAdapterError",
+        "WriteTimeout",
     ),
-    "wsadapter.groups": ("EVERYONE", "user_group"),
+    "wsadapter.groups": (
+        "EVERYONE",
+        "user_group",
+    ),
     "wsadapter.handlers": ("handler",),
+    "wsadapter.outlet": ("State",),
     "wsadapter.presence": (
         "ais_online",
         "aonline_clients",
@@ -105,7 +145,12 @@ _EXPORTS = {
         "online_users",
     ),
     "wsadapter.store.operations": ("ClientInfo",),
-    "wsadapter.wire.outbox": ("Overflow", "Priority"),
+    "wsadapter.wire.health": ("HealthPolicy",),
+    "wsadapter.wire.limits": ("RateLimit",),
+    "wsadapter.wire.outbox": (
+        "Overflow",
+        "Priority",
+    ),
 }
 
 _HOME = {name: module for module, names in _EXPORTS.items() for name in names}

@@ -1,4 +1,4 @@
-"""The Django app: checks registered, logouts heard."""
+"""The Django app: checks registered, logouts heard, frames logged where that is asked for."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ class WSAdapterConfig(AppConfig):
     def ready(self) -> None:
         from django.contrib.auth.signals import user_logged_in, user_logged_out
 
-        from wsadapter import checks, logout
+        from wsadapter import checks, frame_log, logout
 
         checks.register_all()
+        frame_log.configure()
         user_logged_in.connect(logout.name_login, dispatch_uid="wsadapter.login")
         user_logged_out.connect(
             logout.close_connections_of_session, dispatch_uid="wsadapter.logout"

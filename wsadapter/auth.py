@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from io import BytesIO
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
@@ -14,8 +14,9 @@ from django.core.exceptions import DisallowedHost
 from django.core.handlers.asgi import ASGIRequest
 from django.utils.http import is_same_domain
 
+from wsadapter import conf
 from wsadapter.close_codes import CloseCode
-from wsadapter.conf import settings
+from wsadapter.conf import OriginRule, settings
 from wsadapter.groups import digest, user_id
 from wsadapter.layers import client_ids
 
@@ -89,11 +90,15 @@ def is_websocket(request_or_scope: Any) -> bool:
 # Origins
 
 
-def origin_refusal(scope: Scope) -> str | None:
+def origin_refusal(scope: Scope, allowed: Any = None) -> str | None:
     """Why the page that asks for this connection may not have it, or None when it may.
 
     A browser sends cookies with every WebSocket handshake, whatever page asks for it; the
     Origin header is what tells the pages apart (RFC 6455, section 10.2).
+
+    Args:
+        scope: the ASGI connection scope.
+        allowed: what stands in for the setting `ALLOWED_ORIGINS`.
     """
     origins = [value for key, value in scope.get("headers", ()) if key.lower() == b"origin"]
     if not origins:
@@ -101,16 +106,14 @@ def origin_refusal(scope: Scope) -> str | None:
             return None
         return 'there is no Origin header and WSADAPTER["ALLOW_NO_ORIGIN"] is False'
     text = origins[0].decode("latin-1")
-    if len(origins) == 1 and _origin_allowed(text, scope):
+    rule = settings.allowed_origins if allowed is None else conf.origins(allowed)
+    if len(origins) == 1 and _origin_allowed(text, scope, rule):
         return None
-    return (
-        f"the origin {text[:200]!r} is neither this site nor in CSRF_TRUSTED_ORIGINS or "
-        'WSADAPTER["ALLOWED_ORIGINS"]'
-    )
+    where = 'WSADAPTER["ALLOWED_ORIGINS"]' if allowed is None else "the origins of this path"
+    return f"the origin {text[:200]!r} is neither this site nor in CSRF_TRUSTED_ORIGINS or {where}"
 
 
-def _origin_allowed(text: str, scope: Scope) -> bool:
-    allowed = settings.allowed_origins
+def _origin_allowed(text: str, scope: Scope, allowed: Collection[str] | OriginRule) -> bool:
     if callable(allowed):
         if allowed(text, scope):
             return True
@@ -225,16 +228,25 @@ class OriginCheck:
     """ASGI middleware: connections from pages of other sites get HTTP status 403.
 
     It stands before the session is loaded, so that a foreign page costs nothing.
+
+    Args:
+        application: what comes after it.
+        origins_of: the origins that the route of a scope names itself, or None.
     """
 
-    def __init__(self, application: Callable[..., Any]) -> None:
+    def __init__(
+        self,
+        application: Callable[..., Any],
+        origins_of: Callable[[Scope], Any] = lambda scope: None,
+    ) -> None:
         self.application = application
+        self._origins_of = origins_of
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         if scope["type"] != "websocket":
             await self.application(scope, receive, send)
             return
-        refusal = origin_refusal(scope)
+        refusal = origin_refusal(scope, self._origins_of(scope))
         if refusal is None:
             await self.application({**scope, ORIGIN_CHECKED: True}, receive, send)
             return

@@ -22,7 +22,15 @@ from wsadapter import bulks, conf
 from wsadapter.close_codes import CloseCode
 from wsadapter.errors import ReservedType
 from wsadapter.event_loops import forbid_event_loop
-from wsadapter.groups import EVERYONE, client_group, layer_name, user_group, user_id
+from wsadapter.groups import (
+    EVERYONE,
+    SILENT,
+    client_group,
+    layer_name,
+    silent_group,
+    user_group,
+    user_id,
+)
 from wsadapter.layers.publishing import (
     Post,
     Published,
@@ -293,7 +301,7 @@ def disconnect_user(
     if recorders:
         return recorders[-1].take_kick("disconnect_user", target, kick)
     known = conf.store().run(UserConnections(target))
-    _publisher().publish([Post(user_group(target), kick)])
+    _publisher().publish(_kicks(target, kick))
     return known
 
 
@@ -306,7 +314,7 @@ async def adisconnect_user(
     if recorders:
         return recorders[-1].take_kick("disconnect_user", target, kick)
     known = await conf.store().arun(UserConnections(target))
-    await _publisher().apublish([Post(user_group(target), kick)])
+    await _publisher().apublish(_kicks(target, kick))
     return known
 
 
@@ -402,11 +410,17 @@ def end_session(session: str, user: Any = None) -> None:
         session: one of the session's digests, see `wsadapter.auth.session_digests`.
         user: whose session it is, where that is known: then only their connections are asked.
     """
-    group = EVERYONE if user is None else user_group(user)
     if recorders:
         return  # a test that logs in and out sends nothing by that
-    kick = Kick(CloseCode.UNAUTHENTICATED, "logged out", session=session)
-    _publisher().publish([Post(group, kick)])
+    _publisher().publish(
+        _kicks(user, Kick(CloseCode.UNAUTHENTICATED, "logged out", session=session))
+    )
+
+
+def _kicks(user: Any, kick: Kick) -> list[Post]:
+    """For all connections of a user, or all of everybody, whether or not they take pushes."""
+    groups = (EVERYONE, SILENT) if user is None else (user_group(user), silent_group(user))
+    return [Post(group, kick) for group in groups]
 
 
 # Preparing

@@ -7,7 +7,7 @@ normal end (1000) and a message that is too big (1009) would only repeat themsel
 
 from __future__ import annotations
 
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 
 
 class CloseCode(IntEnum):
@@ -32,8 +32,20 @@ class CloseCode(IntEnum):
     NOT_PERMITTED = 3507
 
 
+class ClosedBy(StrEnum):
+    """Which side ended a connection."""
+
+    CLIENT = "client"
+    SERVER = "server"
+    #: Nobody said so: the client crashed, or the network is gone.
+    NETWORK = "network"
+
+
+#: A server stops: uvicorn says so to all its clients (IANA's registry).
+SERVICE_RESTART = 1012
+
 #: Ends that nobody needs to hear about: the page was left, or the server restarts.
-NORMAL_CODES = frozenset({1000, 1001, CloseCode.NO_STATUS, 1012, CloseCode.SHUTDOWN})
+NORMAL_CODES = frozenset({1000, 1001, CloseCode.NO_STATUS, SERVICE_RESTART, CloseCode.SHUTDOWN})
 
 
 def check_code(code: int) -> None:

@@ -169,12 +169,7 @@ class Settings:
 
     @property
     def allowed_origins(self) -> Collection[str] | OriginRule:
-        value = self._get("ALLOWED_ORIGINS")
-        if isinstance(value, str) and value != "*":
-            return cast("OriginRule", import_string(value))
-        if value is None or isinstance(value, str):
-            return [value] if value else []
-        return cast("Collection[str] | OriginRule", value)
+        return origins(self._get("ALLOWED_ORIGINS"))
 
     @property
     def allow_no_origin(self) -> bool:
@@ -249,6 +244,15 @@ class Settings:
 
 
 settings = Settings()
+
+
+def origins(value: Any) -> Collection[str] | OriginRule:
+    """What `ALLOWED_ORIGINS`, or an ``origins`` of a class, stands for."""
+    if isinstance(value, str) and value != "*":
+        return cast("OriginRule", import_string(value))
+    if value is None or isinstance(value, str):
+        return [value] if value else []
+    return cast("Collection[str] | OriginRule", value)
 
 
 def layer() -> Any:

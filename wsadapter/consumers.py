@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Any, ClassVar
 
 from channels import DEFAULT_CHANNEL_LAYER, db
@@ -14,29 +14,35 @@ from channels.consumer import get_handler_name
 from channels.exceptions import AcceptConnection, DenyConnection, StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
 from channels.layers import get_channel_layer
+from django.core.exceptions import ImproperlyConfigured
 from django.dispatch import Signal
 
-from wsadapter import auth, broadcasting, servers
+from wsadapter import auth, broadcasting, frame_log, servers, serving
 from wsadapter.auth import ORIGIN_CHECKED, Refusal
-from wsadapter.close_codes import NORMAL_CODES, CloseCode
-from wsadapter.conf import settings
-from wsadapter.connection import Connection, State
-from wsadapter.errors import InvalidMessage, StoreUnavailable
-from wsadapter.groups import EVERYONE, client_group, layer_name, user_group
+from wsadapter.close_codes import NORMAL_CODES, SERVICE_RESTART, CloseCode, ClosedBy, check_code
+from wsadapter.conf import RULES, OriginRule, settings
+from wsadapter.connection import Connection
+from wsadapter.errors import ConnectionClosed, InvalidMessage, StoreUnavailable
+from wsadapter.gate import Gate
+from wsadapter.groups import EVERYONE, SILENT, client_group, layer_name, silent_group, user_group
 from wsadapter.handlers import Handler, collect
 from wsadapter.inbox import Inbox
 from wsadapter.layers import client_ids
 from wsadapter.membership import Membership, membership_of
 from wsadapter.node import Node, current_node
+from wsadapter.outlet import State
 from wsadapter.signals import client_connected, client_disconnected
 from wsadapter.store.operations import JoinOutcome
 from wsadapter.turns import turns
+from wsadapter.watch import Watch
 from wsadapter.wire import envelope
 from wsadapter.wire.envelope import ErrorCode
-from wsadapter.wire.heartbeat import Action, Heartbeat, HeartbeatMode
-from wsadapter.wire.limits import exceeds
+from wsadapter.wire.health import HealthPolicy
+from wsadapter.wire.heartbeat import Heartbeat, HeartbeatMode
+from wsadapter.wire.limits import RateLimit
 from wsadapter.wire.orders import Message
 from wsadapter.wire.outbox import Overflow, Priority
+from wsadapter.wire.payload import Frame
 
 logger = logging.getLogger("wsadapter.connection")
 handler_logger = logging.getLogger("wsadapter.handlers")
@@ -45,10 +51,6 @@ Receive = Callable[[], Awaitable[Message]]
 
 #: Seconds that clean-up may take for each of its parts: handlers, layer and store, disconnect().
 CLEANUP_SECONDS = 2.0
-#: Seconds from our close frame to the server's word that the connection is over.
-CLOSE_SECONDS = 5.0
-#: Seconds that all connections together may take when the server stops.
-SHUTDOWN_SECONDS = 8.0
 
 
 class AdapterConsumer(AsyncWebsocketConsumer):
@@ -78,6 +80,16 @@ class AdapterConsumer(AsyncWebsocketConsumer):
     overflow: Overflow = Overflow.CLOSE
     #: Whether ``{"type": "ws:welcome", "client": id}`` is the first message.
     welcome: bool = True
+    #: Whether `broadcast`, `send_to_user` and `send_to_users` reach it.
+    pushes: bool = True
+    #: Origins that may connect, in place of `ALLOWED_ORIGINS`.
+    origins: str | Collection[str] | OriginRule | None = None
+    #: How many messages a client may send; one that goes on regardless is closed.
+    rate_limit: RateLimit | None = None
+    #: What a connection may do and still count as well.
+    health: HealthPolicy | None = None
+    #: False declines permessage-deflate where the server offers it (uvicorn).
+    compression: bool | None = None
 
     handlers: ClassVar[dict[str, Handler]] = {}
 
@@ -89,9 +101,23 @@ class AdapterConsumer(AsyncWebsocketConsumer):
 
         Raises:
             HandlerError: a ``@handler`` of the class cannot work as it is declared.
+            ImproperlyConfigured: a class attribute has a value that cannot work.
         """
+        cls._check_attributes()
         cls.handlers = collect(cls)
         return super().as_asgi(**initkwargs)
+
+    @classmethod
+    def _check_attributes(cls) -> None:
+        """What would fail for each client fails as the routes are loaded."""
+        if isinstance(cls.groups, str):
+            raise ImproperlyConfigured(f'{cls.__name__}.groups is a text; write ["{cls.groups}"].')
+        for name, key in (("heartbeat_mode", "HEARTBEAT"), ("origins", "ALLOWED_ORIGINS")):
+            value, rule = getattr(cls, name), RULES[key]
+            if value is not None and not rule.valid(value):
+                raise ImproperlyConfigured(
+                    f"{cls.__name__}.{name} is {value!r}; set it to {rule.expects}."
+                )
 
     # The life of a connection
 
@@ -102,53 +128,59 @@ class AdapterConsumer(AsyncWebsocketConsumer):
                 'Mount it under "websocket" in the ProtocolTypeRouter.'
             )
         self._prepare(scope, send)
-        servers.before_daphne_stops(_end_connections)
-        task = asyncio.current_task()
-        assert task is not None
-        _serving.add(task)
+        servers.before_daphne_stops(serving.end_all)
         try:
             # The deadline is set once this side closes: see _closing.
-            async with asyncio.timeout(None) as self._deadline:
-                await self._serve(receive)
+            with serving.served():
+                async with asyncio.timeout(None) as self._deadline:
+                    await self._serve(receive)
         except TimeoutError:
             if not self._deadline.expired():
                 raise
         finally:
-            _serving.discard(task)
-            # A task of its own: a second cancellation does not interrupt it.
-            await asyncio.shield(_kept(self._clean_up()))
+            await serving.cleaned_up(self._clean_up())
 
     def _prepare(self, scope: Any, send: servers.Send) -> None:
         if "handlers" not in type(self).__dict__:
             type(self).handlers = collect(type(self))
         self.scope = scope
+        self._server_send = servers.unwrap(send)
         self.channel_layer = get_channel_layer(self._layer_alias())
         self.connection = Connection(
             scope,
             send,
             max_outbox_size=self.max_outbox_size or settings.max_outbox_size,
             overflow=self.overflow,
-            prepares_frames=settings.prepared_frames,
+            # A ready frame passes by what logs each one.
+            prepares_frames=settings.prepared_frames and not frame_log.on,
             joins_frames=settings.join_frames,
             on_closing=self._closing,
             on_event=self._take_event,
             on_gap=self._take_gap,
         )
+        self.connection.handled_by = self._own_reader()
         self._inbox = Inbox()
         self._membership: Membership | None = None
+        # Whether connect() is over and nobody has begun to read what the browser sends.
+        self._refuses_frames = False
         self._node: Node | None = None
         self._worker: asyncio.Task[None] | None = None
-        self._beating: asyncio.Task[None] | None = None
+        self._watch: Watch | None = None
         self._connect_called = False
         self._registered = False
         # Being counted in and counted out never overlap, whenever the browser leaves.
         self._counting = asyncio.Lock()
-        self._max_message_size = self.max_message_size or settings.max_message_size
         self._heartbeat = Heartbeat(
             self.heartbeat_interval or settings.heartbeat_interval,
             self.heartbeat_timeout or settings.heartbeat_timeout,
             HeartbeatMode(self.heartbeat_mode) if self.heartbeat_mode else settings.heartbeat,
             now=time.monotonic(),
+        )
+        self._gate = Gate(
+            self.connection,
+            self._heartbeat,
+            max_message_size=self.max_message_size or settings.max_message_size,
+            rate_limit=self.rate_limit,
         )
 
     def _layer_alias(self) -> str:
@@ -161,12 +193,14 @@ class AdapterConsumer(AsyncWebsocketConsumer):
             self.connection.end(CloseCode.ABNORMAL)
             return
         refusal = await self._admit()
+        if frame_log.on:
+            frame_log.opened(self.connection.client_id, self.scope)
         if self.connection.state is State.CLOSED:
             return
         if refusal is not None:
             await self._refuse(refusal)
         else:
-            await self._inbox.put_frame(message)
+            self._inbox.put_frame(message)
             self._work_soon()
         await self._pump(receive)
 
@@ -179,42 +213,42 @@ class AdapterConsumer(AsyncWebsocketConsumer):
                 return
             if self.connection.state in (State.CLOSING, State.CLOSED):
                 continue
-            if not self._heard(message):
-                await self._inbox.put_frame(message)
-                self._work_soon()
+            if self._gate.lets_pass(_frame_of(message)):
+                await self._take_in(message)
 
-    def _heard(self, message: Message) -> bool:
-        """Note a frame. Returns whether it is dealt with: a heartbeat, or too large."""
-        text = message.get("text")
-        frame = text if text is not None else message.get("bytes") or b""
-        stats, now = self.connection.stats, time.monotonic()
-        stats.messages_in += 1
-        stats.bytes_in += len(frame)
-        stats.last_seen = now
-        if exceeds(frame, self._max_message_size):
-            self.connection.close_soon(
-                CloseCode.BAD_REQUEST, f"a message may have {self._max_message_size} bytes"
-            )
-            return True
-        kind = envelope.heartbeat(frame) if isinstance(frame, str) else None
-        if kind == "ws:pong":
-            self._heartbeat.ponged(now)
-            stats.round_trip = self._heartbeat.round_trip
-            return True
-        self._heartbeat.heard(now)
-        if kind == "ws:ping":
-            self.connection.post(envelope.PONG, Priority.URGENT)
-        return kind is not None
+    async def _take_in(self, message: Message) -> None:
+        """Hand a frame to whoever reads: handlers, or code that calls the connection."""
+        if self._refuses_frames and not self.connection.is_read:
+            self._refuse_frame()
+        elif self.connection.handled_by is None:
+            self.connection.take_in(_frame_of(message))
+            if not self.connection.has_room:
+                with servers.held_back(self._server_send):
+                    await self.connection.room()
+        else:
+            self._inbox.put_frame(message)
+            self._work_soon()
+            if self._inbox.full:
+                with servers.held_back(self._server_send):
+                    await self._inbox.room()
+
+    def _is_held_back(self) -> bool:
+        """Whether the browser has to wait for whoever reads what it sends."""
+        return self._inbox.full or not self.connection.has_room
 
     def _note_end(self, message: Message) -> None:
         code, reason = message.get("code", CloseCode.NO_STATUS), message.get("reason")
         cut = code == CloseCode.NO_STATUS and reason is None and servers.tells_reasons(self.scope)
-        self.connection.end(CloseCode.ABNORMAL if cut else code, reason or "")
+        if cut or code == CloseCode.ABNORMAL:
+            self.connection.end(CloseCode.ABNORMAL, reason or "")
+        else:  # with 1012 a server says that it stops
+            by = ClosedBy.SERVER if code == SERVICE_RESTART else ClosedBy.CLIENT
+            self.connection.end(code, reason or "", by)
 
-    def _closing(self) -> None:
+    def _closing(self, seconds: float) -> None:
         """The connection is on its way out: give the server a moment to say that it is over."""
         with contextlib.suppress(RuntimeError):  # already expired, or not begun
-            self._deadline.reschedule(asyncio.get_running_loop().time() + CLOSE_SECONDS)
+            self._deadline.reschedule(asyncio.get_running_loop().time() + seconds)
 
     # Who may connect
 
@@ -233,7 +267,7 @@ class AdapterConsumer(AsyncWebsocketConsumer):
 
         A foreign origin, and whoever `authenticate` denies, has been refused on return.
         """
-        foreign = None if ORIGIN_CHECKED in self.scope else auth.origin_refusal(self.scope)
+        foreign = self._origin_refusal()
         if foreign is not None:
             await self._deny(foreign)
             return None
@@ -251,6 +285,12 @@ class AdapterConsumer(AsyncWebsocketConsumer):
             handler_logger.exception("%s failed to identify a client.", type(self).__name__)
             return Refusal(CloseCode.SERVER_ERROR, "internal error")
         return refusal
+
+    def _origin_refusal(self) -> str | None:
+        origins = type(self).origins  # of the class: a function there is no method
+        if origins is None and ORIGIN_CHECKED in self.scope:
+            return None
+        return auth.origin_refusal(self.scope, origins)
 
     async def _refuse(self, refusal: Refusal) -> None:
         """Accept, then close with the code; the log has the cause where it is another one."""
@@ -274,7 +314,7 @@ class AdapterConsumer(AsyncWebsocketConsumer):
             raise LookupError(
                 f"CHANNEL_LAYERS has no {self._layer_alias()!r}; the system checks say more."
             )
-        self._membership = membership_of(self.channel_layer)
+        self._membership = self.connection.membership = membership_of(self.channel_layer)
         await self._membership.open(self.connection)
         self.channel_name = self._membership.channel
         self.connection.chose_id = self._chosen_id is not None
@@ -312,12 +352,14 @@ class AdapterConsumer(AsyncWebsocketConsumer):
         message: Message = {"type": "websocket.accept", "subprotocol": subprotocol}
         if headers:
             message["headers"] = list(headers)
+        if self.compression is False:
+            servers.decline_compression(self._server_send)
         if self.welcome:
             # Collected until the handshake is done, and ahead of everything else.
             self.connection.post(envelope.welcome(self.connection.client_id), Priority.URGENT)
         await self.connection.accept(message)
         if self.connection.state is State.OPEN:
-            self._beating = asyncio.get_running_loop().create_task(self._beat())
+            self._watch = Watch(self.connection, self._heartbeat, self.health, self._is_held_back)
 
     async def join(self, group: str) -> None:
         """Join a group; returns when what is sent to it from now on arrives.
@@ -328,15 +370,11 @@ class AdapterConsumer(AsyncWebsocketConsumer):
         Raises:
             StoreUnavailable: Redis did not answer in time.
         """
-        if self.connection.state is State.CLOSED:
-            return  # nothing arrives any more
-        async with turns().turn(settings.redis_timeout):
-            await self._joined().join([layer_name(group)])
+        await self.connection.join(group)
 
     async def leave(self, group: str) -> None:
         """Leave a group; leaving one that was not joined does nothing."""
-        async with turns().turn(settings.redis_timeout):
-            await self._joined().leave(layer_name(group))
+        await self.connection.leave(group)
 
     async def on_gap(self) -> None:
         """Called when messages may have been missed: Redis was away and is back.
@@ -351,23 +389,21 @@ class AdapterConsumer(AsyncWebsocketConsumer):
             await self._deny(f"{type(self).__name__}.connect() refused it")
             return
         given = CloseCode.NORMAL if code is None or code is True else int(code)
-        await self.connection.close(given, reason or "")
+        check_code(given)
+        self.connection.close_soon(given, reason or "", drain=True)
 
     async def base_send(self, event: Message) -> None:
         """Where ``send`` of Channels ends up: the connection's one way out."""
         await self.connection.send_event(event)
 
     def _joined(self) -> Membership:
-        if self._membership is None:
-            raise RuntimeError("join() and leave() work from connect() on.")
+        assert self._membership is not None
         return self._membership
 
     # Registering
 
     async def _register(self) -> Refusal | None:
-        groups = [EVERYONE, *(layer_name(group) for group in self.groups)]
-        if self.connection.user_id is not None:
-            groups.append(user_group(self.connection.user_id))
+        groups = [*self._audiences(), *(layer_name(group) for group in self.groups)]
         if self._joined().client_id != self.connection.client_id:
             groups.append(client_group(self.connection.client_id))
         try:
@@ -376,6 +412,12 @@ class AdapterConsumer(AsyncWebsocketConsumer):
             return await self._count()
         except StoreUnavailable as error:
             return _unavailable(error)
+
+    def _audiences(self) -> list[str]:
+        """The groups that it is in because of who it is."""
+        everyone, group_of = (EVERYONE, user_group) if self.pushes else (SILENT, silent_group)
+        user = self.connection.user_id
+        return [everyone] if user is None else [everyone, group_of(user)]
 
     async def _count(self) -> Refusal | None:
         async with self._counting:
@@ -444,8 +486,11 @@ class AdapterConsumer(AsyncWebsocketConsumer):
             await self.dispatch(message)
         except StopConsumer:
             raise
+        except ConnectionClosed as end:
+            if self.connection.state is State.OPEN:  # it is another one that has ended
+                await self._fail(message, end)
         except asyncio.CancelledError as error:
-            if _is_being_cancelled():
+            if is_being_cancelled():
                 raise
             await self._fail(message, error)
         except Exception as error:
@@ -468,13 +513,12 @@ class AdapterConsumer(AsyncWebsocketConsumer):
         if message["type"] == "websocket.connect":
             await self.connection.refuse(CloseCode.SERVER_ERROR, "internal error")
         elif message["type"] == "websocket.receive":
-            self._answer_failure(
-                InvalidMessage(
-                    ErrorCode.INTERNAL_ERROR,
-                    "The server failed to handle this message.",
-                    id=_id_of(message),
-                )
+            failure = InvalidMessage(
+                ErrorCode.INTERNAL_ERROR,
+                "The server failed to handle this message.",
+                id=envelope.id_of(_frame_of(message)),
             )
+            self.connection.post(envelope.failure(failure))
 
     async def dispatch(self, message: Message) -> None:
         """Call the method for a message: Channels' naming, after its care for databases."""
@@ -497,6 +541,21 @@ class AdapterConsumer(AsyncWebsocketConsumer):
             await self.accept()
         except DenyConnection:
             await self.close()
+        await self._settle()
+
+    def _refuses_unread(self) -> bool:
+        """Whether what the browser sends is refused, now that connect() is over."""
+        return not self.connection.is_read
+
+    async def _settle(self) -> None:
+        """Refuse what the browser sends, when connect() is over and nobody reads it."""
+        if self.connection.handled_by is not None:
+            return
+        await asyncio.sleep(0)  # a task that connect() has made begins now
+        if self._refuses_unread():
+            self._refuses_frames = True
+            for _ in self.connection.take_unread():
+                self._refuse_frame()
 
     async def websocket_receive(self, message: Message) -> None:
         text = message.get("text")
@@ -505,9 +564,7 @@ class AdapterConsumer(AsyncWebsocketConsumer):
         elif self._overrides_receive():
             await super().websocket_receive(message)
         else:
-            self._answer_failure(
-                InvalidMessage(ErrorCode.UNSUPPORTED, "Such messages are not taken here.")
-            )
+            self._refuse_frame()
 
     async def _receive_typed(self, text: str) -> None:
         try:
@@ -539,53 +596,46 @@ class AdapterConsumer(AsyncWebsocketConsumer):
     def _overrides_receive(self) -> bool:
         return type(self).receive is not AsyncWebsocketConsumer.receive
 
+    def _own_reader(self) -> str | None:
+        """What of this class takes the browser's frames, or None where anybody may read them."""
+        own = type(self)
+        if self.handlers:
+            return f"{own.__name__} declares handlers"
+        for name in ("receive", "websocket_receive", "dispatch"):
+            if getattr(own, name) is not getattr(AdapterConsumer, name):
+                return f"{own.__name__} overrides {name}()"
+        return None
+
+    def _refuse_frame(self) -> None:
+        self._answer_failure(
+            InvalidMessage(ErrorCode.UNSUPPORTED, "Such messages are not taken here.")
+        )
+
     def _answer_failure(self, error: InvalidMessage) -> None:
+        self.connection.stats.errors += 1
         self.connection.post(envelope.failure(error))
-
-    # The heartbeat
-
-    async def _beat(self) -> None:
-        heartbeat = self._heartbeat
-        while True:
-            now = time.monotonic()
-            verdict = heartbeat.beat(now)
-            if verdict.action is Action.DEAD and self._inbox.full:
-                # Busy, not dead: its frames wait for the handlers. It is pinged on, since
-                # sending is what shows a server that a client has left unread.
-                heartbeat.heard(now)
-                verdict = heartbeat.beat(now)
-            if verdict.action is Action.PING:
-                self.connection.post(envelope.PING, Priority.URGENT)
-            elif verdict.action is Action.DEAD:
-                self.connection.close_soon(CloseCode.NO_PONG, "no pong")
-                return
-            if now >= self._joined().renew_at:
-                await self._renew_membership()
-            # A pong may come at once: then the next ping is due an interval from now.
-            await asyncio.sleep(min(verdict.ask_at - now, heartbeat.interval))
-
-    async def _renew_membership(self) -> None:
-        try:
-            async with turns().turn(settings.redis_timeout):
-                await self._joined().renew()
-        except StoreUnavailable:
-            logger.debug("Client %s: its groups are renewed later.", self.connection.client_id)
 
     # Clean-up, exactly once, whatever ended the connection
 
     async def _clean_up(self) -> None:
-        self.connection.end(CloseCode.ABNORMAL)
-        if self._beating is not None:
-            self._beating.cancel()
+        # By now it has ended, unless the server cancels its applications.
+        self.connection.end(CloseCode.ABNORMAL, by=ClosedBy.SERVER)
+        if frame_log.on:
+            end = self.connection.closed_error()
+            frame_log.ended(self.connection.client_id, end.code, end.reason)
+        if self._watch is not None:
+            self._watch.end()
         await self.connection.stop_writing(cut=self._deadline.expired())
-        await asyncio.gather(self._count_out(), self._finish_handlers())
+        await asyncio.gather(
+            self._count_out(), self._finish_handlers(), self.connection.end_tasks()
+        )
         if self._membership is not None:
             # After the handlers: one of them may still join a group.
             await self._guarded(self._membership.close(), "leaving the channel layer")
         if self._connect_called and self._overrides_disconnect():
             await self._guarded(self._call_disconnect(), "disconnect()")
         await self._report_end()
-        self._beating = None
+        self._watch = None
         self.connection.let_go()
 
     async def _count_out(self) -> None:
@@ -648,7 +698,7 @@ class AdapterConsumer(AsyncWebsocketConsumer):
                 CLEANUP_SECONDS,
             )
         except (Exception, asyncio.CancelledError):
-            if _is_being_cancelled():
+            if is_being_cancelled():
                 raise
             handler_logger.exception(
                 "%s: %s of client %s failed.",
@@ -690,34 +740,10 @@ def _printable(text: str) -> str:
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
-def _is_being_cancelled() -> bool:
+def is_being_cancelled() -> bool:
     """Whether a CancelledError is for this very task, not from one that user code awaited."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
-
-
-_serving: set[asyncio.Task[Any]] = set()
-_cleaning_up: set[asyncio.Task[None]] = set()
-
-
-def _kept(coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-    """A task that lives until it is done, whoever awaits it."""
-    task = asyncio.get_running_loop().create_task(coroutine)
-    _cleaning_up.add(task)
-    task.add_done_callback(_cleaning_up.discard)
-    return task
-
-
-async def _end_connections() -> None:
-    """End every connection as a server does that stops, and wait for their clean-up."""
-    for task in _serving:
-        if not task.cancelling():
-            task.cancel()
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(SHUTDOWN_SECONDS):
-            while tasks := _serving | _cleaning_up:
-                await asyncio.wait(tasks)
-                await asyncio.sleep(0)  # those that are done leave the sets
 
 
 def _unavailable(error: StoreUnavailable) -> Refusal:
@@ -741,8 +767,6 @@ def _describe(message: Message) -> str:
         return "a text frame"
 
 
-def _id_of(message: Message) -> envelope.MessageId | None:
-    try:
-        return envelope.decode(message.get("text") or "").id
-    except InvalidMessage as error:
-        return error.id
+def _frame_of(message: Message) -> Frame:
+    text: str | None = message.get("text")
+    return text if text is not None else message.get("bytes") or b""

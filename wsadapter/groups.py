@@ -26,6 +26,9 @@ class Group(str):
 #: The group of every connection.
 EVERYONE = Group(f"{_OWN}everyone")
 
+#: The group of every connection that takes no pushes.
+SILENT = Group(f"{_OWN}silent")
+
 
 def layer_name(group: str) -> str:
     """The channel layer's name for a group.
@@ -52,6 +55,15 @@ def user_group(user: Any) -> Group:
         ValueError: an anonymous user, or an instance that has not been saved.
     """
     return _personal("user", user_id(user))
+
+
+def silent_group(user: Any) -> Group:
+    """The group of those connections of a user that take no pushes: they can still be kicked.
+
+    Raises:
+        ValueError: as `user_group` does.
+    """
+    return _personal("silent-user", user_id(user))
 
 
 def client_group(client_id: str) -> Group:

@@ -9,10 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import msgspec
-
 from wsadapter.errors import HandlerError, InvalidMessage
-from wsadapter.wire.envelope import RESERVED_PREFIX, Envelope, ErrorCode
+from wsadapter.wire.conversion import converter
+from wsadapter.wire.envelope import RESERVED_PREFIX, Envelope
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -68,11 +67,9 @@ class Handler:
     def _payload(self, envelope: Envelope, convert: Callable[[dict[str, Any]], Any]) -> Any:
         try:
             return convert(envelope.fields)
-        except msgspec.ValidationError as error:
-            sentence, _, path = str(error).partition(" - at `")
-            raise InvalidMessage(
-                ErrorCode.INVALID, f"{sentence}.", path=path.rstrip("`") or "$", id=envelope.id
-            ) from error
+        except InvalidMessage as error:
+            error.id = envelope.id
+            raise
 
 
 def collect(consumer: type) -> dict[str, Handler]:
@@ -141,17 +138,10 @@ def _conversion_to(annotation: Any, where: str) -> Callable[[dict[str, Any]], An
 
 
 def _reader_of(annotation: Any, where: str) -> Callable[[dict[str, Any]], Any]:
-    if hasattr(annotation, "model_validate"):
-        return lambda fields: _validate_model(annotation, fields)
     try:
-        msgspec.json.Decoder(annotation)
-    except (TypeError, NameError) as error:
-        raise HandlerError(
-            f"{where}: a message cannot be read as {annotation!r}: {error}. Annotate with a "
-            "msgspec.Struct, a dataclass, a TypedDict, a pydantic model or dict."
-        ) from error
-    # The keys of JSON are text; those of dict[int, str] are not.
-    return lambda fields: msgspec.convert(fields, annotation, str_keys=True)
+        return converter(annotation)
+    except TypeError as error:
+        raise HandlerError(f"{where}: {error}") from error
 
 
 def _declares(annotation: Any, field: str) -> bool:
@@ -169,14 +159,3 @@ def _declares(annotation: Any, field: str) -> bool:
 
 def _own_fields(fields: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if name not in ("type", "id")}
-
-
-def _validate_model(model: Any, fields: dict[str, Any]) -> Any:
-    try:
-        return model.model_validate(fields)
-    except ValueError as error:  # pydantic.ValidationError, without importing pydantic
-        first = error.errors()[0] if hasattr(error, "errors") else {"loc": (), "msg": str(error)}
-        path = "".join(
-            f"[{step}]" if isinstance(step, int) else f".{step}" for step in first["loc"]
-        )
-        raise msgspec.ValidationError(f"{first['msg']} - at `${path}`") from error

@@ -33,11 +33,14 @@ class Inbox:
         """Whether the browser has to wait."""
         return self._frames >= MAX_FRAMES
 
-    async def put_frame(self, message: Message) -> None:
-        """Queue a frame of the browser, as soon as there is room."""
+    async def room(self) -> None:
+        """Wait until the browser may send on."""
         while self.full:
             self._room = asyncio.Event()
             await self._room.wait()
+
+    def put_frame(self, message: Message) -> None:
+        """Queue a frame of the browser."""
         self._frames += 1
         self._waiting.append((message, True))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, cast
 
 from channels.auth import AuthMiddlewareStack
@@ -15,14 +16,30 @@ from wsadapter.auth import OriginCheck, log_refusal
 def websocket_application(urlpatterns: Sequence[URLPattern]) -> OriginCheck:
     """The ASGI application for ``"websocket"`` in a ``ProtocolTypeRouter``.
 
-    It is ``OriginCheck(AuthMiddlewareStack(URLRouter(urlpatterns)))``, with an answer for paths
-    that no pattern matches.
+    It is ``OriginCheck(AuthMiddlewareStack(URLRouter(urlpatterns)))``, which knows the ``origins``
+    of a route, with an answer for paths that no pattern matches.
 
     Args:
         urlpatterns: ``path("ws/", MyConsumer.as_asgi())`` and the like.
     """
     routes = [*urlpatterns, re_path(r"", cast("Any", _no_such_path))]
-    return OriginCheck(AuthMiddlewareStack(URLRouter(routes)))
+    return OriginCheck(AuthMiddlewareStack(URLRouter(routes)), partial(_origins_of, routes))
+
+
+def _origins_of(routes: Sequence[URLPattern], scope: Any) -> Any:
+    """The ``origins`` of the consumer or endpoint that will serve a path, if it names any."""
+    path = scope["path"].removeprefix(scope.get("root_path", "")).lstrip("/")
+    return _origins_below(routes, path)
+
+
+def _origins_below(routes: Sequence[URLPattern], path: str) -> Any:
+    for route in routes:
+        match = route.pattern.match(path)
+        if match and isinstance(route.callback, URLRouter):
+            return _origins_below(route.callback.routes, match[0])
+        if match:
+            return getattr(getattr(route.callback, "consumer_class", None), "origins", None)
+    return None
 
 
 async def _no_such_path(scope: Any, receive: Any, send: Any) -> None:

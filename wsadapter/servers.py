@@ -1,4 +1,4 @@
-"""What wsadapter knows about ASGI servers: whose ``send`` may be stepped by hand, who can cut.
+"""What wsadapter knows about ASGI servers: how to wait for them, hold them back, cut them off.
 
 Most servers' ``send`` returns without ever suspending while the transport takes bytes. For
 those that are known to, a frame leaves at once, without a task. They are known by name, so
@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from functools import cache, partial
 from typing import Any, Protocol, cast
 
@@ -113,6 +114,29 @@ def cut(send: Send) -> None:
         protocol.dropConnection(abort=True)
 
 
+async def send_close(send: Send, event: Any) -> None:
+    """Send a close frame as it is meant: daphne leaves the reason out, and refuses some codes.
+
+    That is daphne's and Autobahn's caution towards applications; the frame itself may have them.
+    """
+    protocol = _daphne_protocol(send)
+    if protocol is None or protocol.state != protocol.STATE_OPEN:
+        await send(event)
+    else:
+        protocol.sendCloseFrame(event["code"], event.get("reason", "").encode(), False)
+
+
+def limit_closing(send: Send, seconds: float) -> None:
+    """Have the server drop the connection when its client does not answer a close frame in time.
+
+    By themselves uvicorn gives it ten seconds, and daphne one.
+    """
+    if (protocol := _uvicorn_protocol(send)) is not None:
+        protocol.close_timeout = seconds
+    elif (protocol := _daphne_protocol(send)) is not None:
+        protocol.closeHandshakeTimeout = seconds
+
+
 def is_closing(send: Send) -> bool:
     """Whether the server knows that the peer has left, though it has not said so yet."""
     if (protocol := _uvicorn_protocol(send)) is not None:
@@ -132,6 +156,48 @@ def held_bytes(send: Send) -> Callable[[], int] | None:
     if protocol is None:
         return None
     return lambda: _buffered_bytes(protocol.transport)
+
+
+def writable(send: Send) -> asyncio.Event | None:
+    """What is set while the transport takes bytes, for a server whose ``send`` waits for that.
+
+    Who waits for it before calling ``send`` can still take back what it has not handed over.
+    """
+    protocol = _uvicorn_protocol(send)
+    return None if protocol is None else cast("asyncio.Event", protocol.writable)
+
+
+@contextmanager
+def held_back(send: Send) -> Iterator[None]:
+    """Have the client wait, as long as the block takes.
+
+    Other servers stop reading once nobody calls ``receive``. Daphne reads on, into a queue
+    without bounds.
+    """
+    protocol = _daphne_protocol(send)
+    if protocol is None:
+        yield
+        return
+    protocol.transport.pauseProducing()
+    try:
+        yield
+    finally:
+        protocol.transport.resumeProducing()
+
+
+def decline_compression(send: Send) -> None:
+    """Have an open handshake end without permessage-deflate, where the server has offered it.
+
+    Uvicorn negotiates it for every connection alike; its answer has not left yet.
+    """
+    protocol = _uvicorn_protocol(send)
+    if protocol is None or protocol.handshake_complete:
+        return
+    protocol.conn.extensions = []
+    protocol.response.headers.pop("Sec-WebSocket-Extensions", None)
+    writer = getattr(protocol, "frame_writer", None)
+    if writer is not None:
+        writer.compression_level = 0
 
 
 def _is_socket(transport: Any) -> bool:

@@ -14,6 +14,7 @@ from tests.consumers.conftest import Log
 from tests.consumers.recorder import Recorder
 from tests.waiting import aeventually
 from wsadapter import ClientInfo, adisconnect_user, aonline_count, conf
+from wsadapter.connection import Connection
 from wsadapter.consumers import AdapterConsumer
 from wsadapter.signals import client_connected, client_disconnected
 from wsadapter.store import MemoryStore
@@ -207,7 +208,7 @@ async def test_sending_and_closing_after_the_end_do_nothing(browser: Connect, lo
 async def test_a_server_that_never_says_disconnect_is_not_waited_for(
     browser: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wsadapter.consumers.CLOSE_SECONDS", 0.02)
+    monkeypatch.setitem(Connection.close_soon.__kwdefaults__, "timeout", 0.02)
     client = browser(Watched)
     Watched.ends.clear()
     await client.open()

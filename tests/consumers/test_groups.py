@@ -7,13 +7,27 @@ import uuid
 from collections.abc import Callable
 
 import pytest
+from channels.layers import get_channel_layer
 
-from tests.consumers.browser import Browser
+from tests.consumers.browser import Browser, Closed
 from tests.consumers.conftest import Log
 from tests.waiting import aeventually
-from wsadapter import EVERYONE, abroadcast, asend_to_group, user_group
+from wsadapter import (
+    EVERYONE,
+    abroadcast,
+    adisconnect_client,
+    adisconnect_user,
+    aonline_count,
+    asend_to_client,
+    asend_to_group,
+    asend_to_user,
+    asend_to_users,
+    user_group,
+)
 from wsadapter.consumers import AdapterConsumer
+from wsadapter.groups import SILENT, silent_group
 from wsadapter.handlers import handler
+from wsadapter.layers import InMemoryChannelLayer
 
 Connect = Callable[..., Browser]
 
@@ -135,3 +149,78 @@ async def test_a_handler_that_joins_after_the_end_joins_nothing(browser: Connect
     await client.wait(10)
     assert client.output_queue.empty()
     assert not log.tracebacks
+
+
+# Without pushes
+
+
+class Quiet(Rooms):
+    """What is meant for many is not for its clients, unless they join a group."""
+
+    pushes = False
+
+
+async def test_without_pushes_it_is_in_no_group_that_is_pushed_to(browser: Connect) -> None:
+    await browser(Quiet, user=7).open()
+    layer = get_channel_layer()
+    assert isinstance(layer, InMemoryChannelLayer)
+    assert set(layer.fanout().groups) == {SILENT, silent_group(7)}
+
+
+async def test_without_pushes_nothing_for_many_arrives(browser: Connect) -> None:
+    quiet, other = browser(Quiet, user=7), browser(Rooms, user=7)
+    client_id = await quiet.open()
+    await other.open()
+    assert await aonline_count() == 2
+    await abroadcast("for all")
+    await abroadcast("for users", authenticated_only=True)
+    await asend_to_user(7, "for the user")
+    await asend_to_users([7], "for users")
+    await asend_to_group(EVERYONE, "for everyone")
+    await asend_to_client(client_id, "for the client")
+    assert await quiet.receive() == "for the client"
+    pushed = [await other.receive() for _ in range(5)]
+    assert pushed == ["for all", "for users", "for the user", "for users", "for everyone"]
+
+
+async def test_without_pushes_groups_that_were_joined_reach_it(browser: Connect) -> None:
+    class Named(Quiet):
+        groups = ["blue"]
+
+    client = browser(Named)
+    await client.open()
+    await client.request(type="enter", id=1, room="red")
+    for room in ("red", "blue", "green"):
+        await asend_to_group(room, f"for the {room}")
+    assert [await client.receive(), await client.receive()] == ["for the red", "for the blue"]
+
+
+async def test_without_pushes_a_user_can_be_disconnected(browser: Connect) -> None:
+    quiet, other, another_user = (
+        browser(Quiet, user=7),
+        browser(Rooms, user=7),
+        browser(Quiet, user=8),
+    )
+    for client in (quiet, other, another_user):
+        await client.open()
+    assert await adisconnect_user(7) == 2
+    gone = Closed(3503, "disconnected by the server")
+    assert await quiet.closed() == await other.closed() == gone
+    assert await aonline_count() == 1
+
+
+async def test_without_pushes_a_client_can_be_disconnected(browser: Connect) -> None:
+    clients = browser(Quiet), browser(Quiet)
+    ids = [await client.open() for client in clients]
+    assert await adisconnect_client(ids[0], 4501, "out you go") == 1
+    assert await clients[0].closed() == Closed(4501, "out you go")
+    assert await aonline_count() == 1
+
+
+@pytest.mark.parametrize("group", [SILENT, silent_group(7)])
+async def test_no_room_is_the_group_of_those_without_pushes(browser: Connect, group: str) -> None:
+    client = browser(Quiet, user=7)
+    await client.open()
+    await asend_to_group(str.__str__(group), "for a room of that name")
+    await asend_to_group(group, "for the group itself")
+    assert await client.receive() == "for the group itself"

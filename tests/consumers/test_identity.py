@@ -19,8 +19,11 @@ from tests.consumers.conftest import Log
 from tests.consumers.recorder import Recorder
 from tests.processes import free_port
 from wsadapter import aonline_clients, aonline_count, asend_to_user, conf
+from wsadapter.auth import ORIGIN_CHECKED
+from wsadapter.broadcasting import end_session
 from wsadapter.consumers import AdapterConsumer
 from wsadapter.errors import StoreUnavailable
+from wsadapter.groups import digest
 from wsadapter.layers import client_ids
 from wsadapter.store import MemoryStore
 
@@ -316,6 +319,113 @@ async def test_a_logout_of_nobody_closes_nothing(
     await client.open()
     await log_out(who, key)
     assert await aonline_count() == 1
+
+
+async def test_a_logout_closes_those_without_pushes_too(browser: Connect) -> None:
+    class Quiet(AdapterConsumer):
+        pushes = False
+
+    anna = user(7)
+    here = browser(Quiet, user=anna, session=session("a"))
+    elsewhere = browser(Quiet, user=anna, session=session("b"))
+    for client in (here, elsewhere):
+        await client.open()
+    await log_out(anna, "a")
+    assert await here.closed() == Closed(3500, "logged out")
+    assert await aonline_count() == 1
+
+
+async def test_another_users_login_closes_those_without_pushes_too(browser: Connect) -> None:
+    """Whose session it was is not known then, and everybody's connections are asked."""
+
+    class Quiet(AdapterConsumer):
+        pushes = False
+
+    client = browser(Quiet, user=user(7), session=session("first-key"))
+    await client.open()
+    await sync_to_async(end_session)(digest("first-key"))
+    assert await client.closed() == Closed(3500, "logged out")
+
+
+# Origins of a consumer
+
+PARTNER = "https://partner.example"
+OWN = "http://testserver"
+
+
+def allows_partners(origin: str, scope: Any) -> bool:
+    return origin == PARTNER
+
+
+class Partners(AdapterConsumer):
+    origins = [PARTNER]
+
+
+class Ruled(AdapterConsumer):
+    origins = staticmethod(allows_partners)  # type: ignore[assignment]
+
+
+class RuledByName(AdapterConsumer):
+    origins = f"{__name__}.allows_partners"
+
+
+class RuledByMethod(AdapterConsumer):
+    """A function in a class body is no method here."""
+
+    origins = allows_partners
+
+
+class Anybody(AdapterConsumer):
+    origins = "*"
+
+
+class OwnOnly(AdapterConsumer):
+    origins = []
+
+
+async def let_in(client: Browser) -> bool:
+    return bool((await client.connect())[0])
+
+
+@pytest.mark.parametrize("consumer", [Partners, Ruled, RuledByName, RuledByMethod, Anybody])
+@pytest.mark.parametrize("checked", [{}, {ORIGIN_CHECKED: True}], ids=["first", "checked before"])
+async def test_a_consumer_may_let_other_origins_in(
+    browser: Connect, consumer: type[AdapterConsumer], checked: dict[str, bool]
+) -> None:
+    for origin in (PARTNER, OWN):
+        client = browser(consumer, headers={"host": "testserver", "origin": origin}, **checked)
+        assert await let_in(client)
+
+
+@pytest.mark.parametrize(
+    "consumer", [Partners, Ruled, RuledByName, RuledByMethod, OwnOnly, AdapterConsumer]
+)
+async def test_and_refuses_the_others(
+    browser: Connect, log: Log, consumer: type[AdapterConsumer]
+) -> None:
+    client = browser(consumer, headers={"host": "testserver", "origin": "https://evil.example"})
+    assert not await let_in(client)
+    [line] = log.lines("handshake")
+    assert "'https://evil.example'" in line and "HTTP status 403" in line
+    assert ("the origins of this path" in line) is (consumer is not AdapterConsumer)
+
+
+async def test_the_origins_of_a_consumer_stand_in_for_the_setting(
+    browser: Connect, settings: Settings
+) -> None:
+    settings.WSADAPTER = {"ALLOWED_ORIGINS": ["https://another.example"]}
+    another = {"host": "testserver", "origin": "https://another.example"}
+    assert await let_in(browser(AdapterConsumer, headers=another))
+    for consumer in (Partners, OwnOnly):
+        assert not await let_in(browser(consumer, headers=another))
+
+
+async def test_what_has_been_checked_is_not_checked_again_without_own_origins(
+    browser: Connect,
+) -> None:
+    headers = {"host": "testserver", "origin": "https://evil.example"}
+    assert await let_in(browser(AdapterConsumer, headers=headers, **{ORIGIN_CHECKED: True}))
+    assert not await let_in(browser(Partners, headers=headers, **{ORIGIN_CHECKED: True}))
 
 
 # Without a layer, without Redis

@@ -14,9 +14,10 @@ from tests.consumers.browser import Browser
 from tests.consumers.conftest import Log
 from tests.waiting import aeventually
 from wsadapter import Priority, abroadcast, adisconnect_client, aonline_count, asend_to_client
-from wsadapter.connection import ITEM_BYTES
+from wsadapter.connection import Connection
 from wsadapter.consumers import AdapterConsumer
 from wsadapter.inbox import MAX_EVENTS, MAX_FRAMES
+from wsadapter.outlet import ITEM_BYTES
 from wsadapter.signals import message_dropped
 from wsadapter.wire.outbox import Overflow
 
@@ -38,7 +39,7 @@ class Stuck(AdapterConsumer):
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wsadapter.consumers.CLOSE_SECONDS", 0.02)
+    monkeypatch.setitem(Connection.close_soon.__kwdefaults__, "timeout", 0.02)
     monkeypatch.setattr("wsadapter.consumers.CLEANUP_SECONDS", 0.02)
 
 

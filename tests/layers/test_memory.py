@@ -11,7 +11,7 @@ import pytest
 from channels.exceptions import ChannelFull
 
 from tests.layers.conftest import die, receive
-from tests.test_connection import FrameServer, wire
+from tests.test_outlet import FrameServer, wire
 from wsadapter.connection import Connection
 from wsadapter.layers import InMemoryChannelLayer
 from wsadapter.wire.orders import Push
@@ -112,7 +112,7 @@ async def server(
     monkeypatch.setattr("wsadapter.servers.can_be_stepped", lambda send: True)
     server = FrameServer()
     connection = Connection(
-        server.scope, server.send, max_outbox_size=1000, on_closing=lambda: None
+        server.scope, server.send, max_outbox_size=1000, on_closing=lambda seconds: None
     )
     await connection.accept({"type": "websocket.accept"})
     await layer.join(["news"], await layer.open_channel(connection))

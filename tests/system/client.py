@@ -6,7 +6,7 @@ import json
 import socket
 import struct
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 from websockets.exceptions import ConnectionClosed
@@ -54,6 +54,12 @@ class Client:
     def send(self, message: Any) -> None:
         """Send ``str`` as text, ``bytes`` as binary, anything else as JSON."""
         self._connection.send(message if isinstance(message, str | bytes) else json.dumps(message))
+
+    def flood(self, message: Any, times: int) -> None:
+        """Send it again and again, for as long as the server takes it."""
+        with suppress(ConnectionClosed):
+            for _ in range(times):
+                self.send(message)
 
     def request(self, message: Any) -> Any:
         self.send(message)

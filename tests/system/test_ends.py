@@ -96,8 +96,7 @@ def test_the_client_is_cut_off(server: DjangoServer) -> None:
 def test_the_consumer_closes(server: DjangoServer) -> None:
     with connected(server, PATH) as client:
         client.send({"type": "end.close"})
-        reason = "as you wish" if server.kind == "uvicorn" else ""  # daphne drops it
-        assert client.closed() == Closed(4000, reason)
+        assert client.closed() == Closed(4000, "as you wish")
     assert_ended(server, client.id, 4000)
 
 

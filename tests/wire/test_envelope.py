@@ -6,12 +6,13 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from wsadapter.errors import EncodeError, InvalidMessage
 from wsadapter.wire import envelope
-from wsadapter.wire.envelope import ErrorCode, decode, failure, heartbeat, reply
+from wsadapter.wire.envelope import Envelope, ErrorCode, decode, failure, heartbeat, reply
+from wsadapter.wire.payload import to_json
 
 
 def test_a_message_has_a_type_an_id_and_fields() -> None:
@@ -66,6 +67,71 @@ def test_no_text_raises_anything_else(text: str) -> None:
         pass
 
 
+IDS = st.none() | st.text() | st.integers(-(2**63), 2**63)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(-1e9, 1e9) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+FIELDS = st.dictionaries(st.text(), JSON, max_size=3)
+
+
+@given(FIELDS, st.text(), IDS)
+def test_what_was_encoded_comes_back(fields: dict[str, Any], type: str, id: Any) -> None:
+    said = fields | {"type": type, "id": id}
+    assert decode(to_json(said)) == Envelope(type, id, said)
+
+
+@given(JSON)
+def test_what_is_not_a_message_is_refused_whatever_it_is(value: Any) -> None:
+    assume(not (isinstance(value, dict) and isinstance(value.get("type"), str)))
+    with pytest.raises(InvalidMessage) as caught:
+        decode(json.dumps(value))
+    assert caught.value.code == "invalid"
+    assert caught.value.path in ("$", "$.type", "$.id")
+
+
+@given(FIELDS, IDS, JSON.filter(lambda type: not isinstance(type, str)))
+def test_a_refusal_keeps_the_id_so_that_it_can_be_answered(
+    fields: dict[str, Any], id: Any, type: Any
+) -> None:
+    with pytest.raises(InvalidMessage) as caught:
+        decode(json.dumps(fields | {"type": type, "id": id}))
+    assert (caught.value.path, caught.value.id) == ("$.type", id)
+
+
+@given(st.text(), IDS, JSON)
+def test_all_that_wsadapter_says_itself_has_a_reserved_type(
+    text: str, id: Any, result: Any
+) -> None:
+    error = InvalidMessage(ErrorCode.INVALID, text, path=text, id=id)
+    said = [decode(envelope.welcome(text)), decode(reply(id, result)), decode(failure(error))]
+    assert [message.type for message in said] == ["ws:welcome", "ws:reply", "ws:error"]
+    assert [message.id for message in said] == [None, id, id]
+    assert said[1].fields["result"] == result
+    assert all(message.type.startswith(envelope.RESERVED_PREFIX) for message in said)
+
+
+BEATS = st.sampled_from(["ws:ping", "ws:pong", "ws:p", "ws:gap", "chat", ""])
+
+
+NAMES = st.sampled_from(["at", "n", "ws:ping", "ws:pong"])
+
+
+@given(st.dictionaries(NAMES, st.integers(0, 9), max_size=2), BEATS, st.booleans())
+def test_a_short_heartbeat_is_seen_wherever_its_type_stands(
+    fields: dict[str, int], type: str, is_first: bool
+) -> None:
+    said = {"type": type} | fields if is_first else fields | {"type": type}
+    expected = type if type in ("ws:ping", "ws:pong") else None
+    assert heartbeat(json.dumps(said)) == expected
+
+
+@given(st.text(st.characters(exclude_categories=[])), st.sampled_from(['"ws:ping"', '"ws:pong"']))
+def test_no_text_passes_for_a_heartbeat_or_breaks_it(text: str, kind: str) -> None:
+    assert heartbeat(text + kind) is None
+
+
 @pytest.mark.parametrize(
     ("text", "kind"),
     [
@@ -95,7 +161,7 @@ def test_the_welcome_names_the_client() -> None:
 
 
 def test_the_ready_made_messages_are_compact_json() -> None:
-    for text in (envelope.PING, envelope.PONG, envelope.GAP):
+    for text in (envelope.PING, envelope.PONG, envelope.GAP, envelope.END):
         assert json.dumps(json.loads(text), separators=(",", ":")) == text
         assert decode(text).type.startswith(envelope.RESERVED_PREFIX)
 
@@ -135,3 +201,58 @@ def test_a_failure_without_a_place_has_no_path() -> None:
 def test_what_a_failure_quotes_is_escaped(message: str, path: str) -> None:
     body = json.loads(failure(InvalidMessage(ErrorCode.INVALID, message, path=path)))
     assert (body["message"], body["path"]) == (message, path)
+
+
+@pytest.mark.parametrize(
+    ("text", "ends"),
+    [
+        (envelope.END, True),
+        ('{"type": "ws:end"}', True),
+        ('  {"name": "a.png", "type": "ws:end"}\n', True),
+        ('{"type": "ws:ends"}', False),
+        ('{"type": "WS:END"}', False),
+        ('{"type": "chat", "text": "ws:end"}', False),
+        ('{"ws:end": 1, "type": "chat"}', False),
+        ('["ws:end"]', False),
+        ('"ws:end"', False),
+        ('{"type": "ws:end"', False),
+        ('{"type": "ws:end", "id": {}}', False),
+        ('{"type": "ws:end", "padding": "' + 64 * "x" + '"}', False),
+        (envelope.PING, False),
+        ("ws:end", False),
+        ("", False),
+    ],
+)
+def test_the_end_of_a_stream_is_told_from_all_else(text: str, ends: bool) -> None:
+    assert envelope.is_end(text) is ends
+
+
+@given(st.dictionaries(NAMES, st.integers(0, 9), max_size=2), st.booleans())
+def test_the_end_is_seen_wherever_its_type_stands(fields: dict[str, int], is_first: bool) -> None:
+    end = {"type": "ws:end"}
+    assert envelope.is_end(json.dumps(end | fields if is_first else fields | end))
+    assert not envelope.is_end(json.dumps(fields | {"type": "ws:ping"}))
+
+
+@given(st.text(st.characters(exclude_categories=[])))
+def test_no_text_passes_for_the_end_or_breaks_it(text: str) -> None:
+    assert not envelope.is_end(text + '"ws:end"')
+
+
+def test_the_ready_made_messages_are_each_of_one_kind() -> None:
+    ready = [envelope.PING, envelope.PONG, envelope.GAP, envelope.END]
+    assert [heartbeat(text) for text in ready] == ["ws:ping", "ws:pong", None, None]
+    assert [envelope.is_end(text) for text in ready] == [False, False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"), [(0, 0), (1.5, 1.5), (0.12345, 0.123), (2, 2), (0.0004, 0), (None, None)]
+)
+def test_a_failure_says_when_the_message_would_be_taken(
+    seconds: float | None, told: float | None
+) -> None:
+    error = InvalidMessage(ErrorCode.RATE_LIMITED, "Too many messages.", id=7)
+    body = json.loads(failure(error, seconds))
+    assert body.get("retry_after") == told
+    assert ("retry_after" in body) is (seconds is not None)
+    assert (body["type"], body["id"], body["code"]) == ("ws:error", 7, "rate_limited")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from wsadapter.wire.heartbeat import Action, Heartbeat, HeartbeatMode, Verdict
 
@@ -212,3 +213,70 @@ def test_who_never_answered_is_never_dead_unless_always(
 ) -> None:
     client = Client(Heartbeat(interval, timeout, mode, now=0))
     assert client.lives(until=10 * (interval + timeout))
+
+
+class AnyLife(RuleBasedStateMachine):
+    """A server and a client that do what they may, at any times, against the rules in words."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+        self.pinged_at: float | None = None
+        self.has_answered = False
+        self.last_heard = 0.0
+
+    @initialize(interval=seconds, timeout=seconds, mode=st.sampled_from(MODES))
+    def begin(self, interval: float, timeout: float, mode: HeartbeatMode) -> None:
+        self.heart = Heartbeat(interval, timeout, mode, now=0)
+        self.ask_at = self.heart.beat(0).ask_at
+
+    @rule(pause=st.floats(0, 300))
+    def time_passes(self, pause: float) -> None:
+        self.now += pause
+
+    @rule()
+    def the_time_to_ask_comes(self) -> None:
+        self.now = max(self.now, self.ask_at)
+
+    @rule()
+    def a_frame_arrives(self) -> None:
+        self.heart.heard(self.now)
+        self.last_heard, self.pinged_at = self.now, None
+
+    @rule()
+    def a_pong_arrives(self) -> None:
+        if self.pinged_at is not None:
+            round_trip = self.now - self.pinged_at
+            self.heart.ponged(self.now)
+            assert self.heart.round_trip == round_trip
+        else:
+            self.heart.ponged(self.now)
+        self.last_heard, self.pinged_at, self.has_answered = self.now, None, True
+
+    @rule()
+    def the_server_asks(self) -> None:
+        was_late = self.now - self.ask_at > min(self.heart.interval, self.heart.timeout) / 2
+        action, self.ask_at = self.heart.beat(self.now)
+        if action is Action.DEAD:
+            assert not was_late
+            self.check_death()
+        else:
+            assert self.ask_at > self.now
+            assert self.ask_at <= self.now + max(self.heart.interval, self.heart.timeout)
+        if action is Action.PING:
+            assert self.now >= self.last_heard + self.heart.interval
+            self.pinged_at = self.now
+
+    def check_death(self) -> None:
+        assert self.heart.mode is not HeartbeatMode.NEVER
+        assert self.has_answered or self.heart.mode is HeartbeatMode.ALWAYS
+        assert self.pinged_at is not None, "nobody is dead who was not asked"
+        assert self.now >= self.pinged_at + self.heart.timeout
+        assert self.now >= self.last_heard + self.heart.interval + self.heart.timeout
+
+    @invariant()
+    def a_round_trip_is_not_negative(self) -> None:
+        assert (self.heart.round_trip or 0.0) >= 0
+
+
+TestAnyLife = AnyLife.TestCase

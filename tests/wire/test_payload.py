@@ -26,7 +26,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsadapter import EncodeError, WSAdapterError
-from wsadapter.wire.payload import encode, to_json
+from wsadapter.wire.payload import MAX_FRAME_SIZE, encode, encode_binary, encode_text, to_json
 
 
 class Text(str):
@@ -347,3 +347,86 @@ def test_a_culprit_far_down_is_found() -> None:
 def test_no_data_raises_anything_but_an_encode_error(data: Any, culprit: Any) -> None:
     with pytest.raises(EncodeError):
         encode([data, {"culprit": culprit}])
+
+
+# One kind of frame and no other
+
+
+@pytest.mark.parametrize(
+    ("text", "frame"),
+    [
+        ("", ""),
+        ("hi", "hi"),
+        ('{"a": 1}', '{"a": 1}'),
+        ("\N{GRINNING FACE}\0", "\N{GRINNING FACE}\0"),
+        (Text("hi"), "hi"),
+        (Shouting("hi"), "hi"),
+        (mark_safe("<b>"), "<b>"),
+    ],
+    ids=repr,
+)
+def test_a_text_frame_is_made_of_text(text: str, frame: str) -> None:
+    encoded = encode_text(text)
+    assert encoded == frame and type(encoded) is str
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        (b"hi", "bytes"),
+        (None, "NoneType"),
+        (7, "int"),
+        ({"a": 1}, "dict"),
+        (lazystr("hi"), "django.utils.functional.lazy"),
+        (Point(1), "tests.wire.test_payload.Point"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
+def test_a_text_frame_is_made_of_nothing_else(data: Any, name: str) -> None:
+    with pytest.raises(EncodeError, match=f"A text frame is made of str, not of {name}"):
+        encode_text(data)
+
+
+@pytest.mark.parametrize("text", ["\ud800", "ok \udfff", Text("\udc00")], ids=ascii)
+def test_a_text_frame_is_valid_unicode(text: str) -> None:
+    with pytest.raises(EncodeError, match=f"lone surrogate at index {len(text) - 1}"):
+        encode_text(text)
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_a_text_frame_is_what_any_data_of_text_becomes(text: str) -> None:
+    assert encode_text(text) == encode(text) == text
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\x00\xff", bytearray(b"ab"), memoryview(b"abc")[1:]], ids=bytes
+)
+def test_a_binary_frame_is_made_of_bytes(data: Any) -> None:
+    encoded = encode_binary(data)
+    assert encoded == bytes(data) and type(encoded) is bytes
+
+
+def test_a_binary_frame_keeps_what_it_was_made_of() -> None:
+    buffer = bytearray(b"before")
+    frame = encode_binary(buffer)
+    buffer[:] = b"after."
+    assert frame == b"before"
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [("hi", "str"), (None, "NoneType"), (7, "int"), ([1, 2], "list"), (range(3), "range")],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
+def test_a_binary_frame_is_made_of_nothing_else(data: Any, name: str) -> None:
+    """`bytes` would take some of these, and make zeros of a number."""
+    with pytest.raises(EncodeError, match=f"A binary frame is made of bytes, not of {name}"):
+        encode_binary(data)
+
+
+def test_what_is_for_one_client_alone_has_no_bound() -> None:
+    """The bound of a push is that of Redis, which this does not pass through."""
+    assert len(encode_binary(bytes(MAX_FRAME_SIZE + 1))) == MAX_FRAME_SIZE + 1
+    assert len(encode_text("x" * (MAX_FRAME_SIZE + 1))) == MAX_FRAME_SIZE + 1
+    with pytest.raises(EncodeError, match="more than the"):
+        encode(bytes(MAX_FRAME_SIZE + 1))

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from wsadapter.errors import InvalidMessage
-from wsadapter.wire.payload import to_json
+from wsadapter.wire.payload import Frame, to_json
 
 #: Types that begin with this belong to wsadapter itself.
 RESERVED_PREFIX = "ws:"
@@ -18,6 +18,8 @@ MessageId = int | str
 PING = '{"type":"ws:ping"}'
 PONG = '{"type":"ws:pong"}'
 GAP = '{"type":"ws:gap"}'
+#: The end of a stream of bytes, on a connection that lives on.
+END = '{"type":"ws:end"}'
 
 
 class ErrorCode(StrEnum):
@@ -27,6 +29,7 @@ class ErrorCode(StrEnum):
     INVALID = "invalid"
     UNKNOWN_TYPE = "unknown_type"
     UNSUPPORTED = "unsupported"
+    RATE_LIMITED = "rate_limited"
     INTERNAL_ERROR = "internal_error"
 
 
@@ -53,16 +56,34 @@ def decode(text: str) -> Envelope:
     return Envelope(id=_id(value), type=_type(value), fields=value)
 
 
+def id_of(frame: Frame) -> MessageId | None:
+    """The id that a message wants its answer to have, as far as it can be read."""
+    try:
+        return decode(frame).id if isinstance(frame, str) else None
+    except InvalidMessage as error:
+        return error.id
+
+
 def heartbeat(text: str) -> str | None:
     """``"ws:ping"`` or ``"ws:pong"`` when the frame is one of these, else None."""
+    kind = _own_type(text, '"ws:p')
+    return kind if kind in ("ws:ping", "ws:pong") else None
+
+
+def is_end(text: str) -> bool:
+    """Whether a text frame ends a stream of bytes."""
+    return _own_type(text, '"ws:end"') == "ws:end"
+
+
+def _own_type(text: str, part: str) -> str | None:
+    """The type of a short message that has the part in it."""
     # The length and the substring spare all other frames the decoding.
-    if len(text) > 64 or '"ws:p' not in text:
+    if len(text) > 64 or part not in text:
         return None
     try:
-        kind = decode(text).type
+        return decode(text).type
     except InvalidMessage:
         return None
-    return kind if kind in ("ws:ping", "ws:pong") else None
 
 
 def welcome(client_id: str) -> str:
@@ -78,8 +99,12 @@ def reply(id: MessageId | None, result: object) -> str:
     return to_json({"type": "ws:reply", "id": id, "result": result})
 
 
-def failure(error: InvalidMessage) -> str:
-    """The ``ws:error`` message for a peer's mistake."""
+def failure(error: InvalidMessage, retry_after: float | None = None) -> str:
+    """The ``ws:error`` message for a peer's mistake.
+
+    Args:
+        retry_after: seconds after which the same message would be taken.
+    """
     body: dict[str, Any] = {
         "type": "ws:error",
         "id": error.id,
@@ -88,6 +113,8 @@ def failure(error: InvalidMessage) -> str:
     }
     if error.path is not None:
         body["path"] = error.path
+    if retry_after is not None:
+        body["retry_after"] = round(retry_after, 3)
     return to_json(body)
 
 

@@ -40,6 +40,28 @@ def encode(data: object) -> Frame:
     return frame
 
 
+def encode_text(text: str) -> str:
+    """A text frame.
+
+    Raises:
+        EncodeError: this is no text, or no valid Unicode.
+    """
+    if not isinstance(text, str):
+        raise EncodeError(f"A text frame is made of str, not of {_name(text)}.")
+    return _text(text)
+
+
+def encode_binary(data: bytes | bytearray | memoryview) -> bytes:
+    """A binary frame.
+
+    Raises:
+        EncodeError: these are no bytes.
+    """
+    if not isinstance(data, bytes | bytearray | memoryview):
+        raise EncodeError(f"A binary frame is made of bytes, not of {_name(data)}.")
+    return bytes(data)
+
+
 def _as_frame(data: object) -> Frame:
     if isinstance(data, str):
         return _text(data)

@@ -1,6 +1,6 @@
 // The third panel: a WebSocket as the browser gives it.
 
-import { element, timeOfDay } from "./log.js";
+import { addRaw } from "./log.js";
 
 function bare(show) {
   const socket = new WebSocket(`ws://${location.host}/ws/`);
@@ -9,8 +9,6 @@ function bare(show) {
   return socket;
 }
 
-const ROWS = 40;
-
 export function openBare(onframe) {
   const byId = (id) => document.getElementById(id);
   const log = byId("bare-log");
@@ -18,10 +16,7 @@ export function openBare(onframe) {
   let socket = null;
 
   const show = (data) => {
-    const row = document.createElement("li");
-    row.append(element("time", "", timeOfDay()), element("code", "what", data));
-    log.prepend(row);
-    while (log.children.length > ROWS) log.lastChild.remove();
+    addRaw(log, data);
     showState();
     if (data.startsWith("{")) onframe(JSON.parse(data));
   };

@@ -3,6 +3,7 @@
 import { elapsed } from "./clicks.js";
 
 const ROWS = 80;
+const RAW_ROWS = 40;
 
 export class FrameLog {
   #run = null; // the newest row while the same periodic message keeps coming
@@ -57,6 +58,14 @@ function describe(frame) {
   if (frame.type === "progress") return `progress ${frame.percent} %`;
   const from = frame.from[0].toUpperCase() + frame.from.slice(1);
   return `${from} ${WORDS[frame.action]}`;
+}
+
+/** A frame as it came, in a list that has the class "raw". */
+export function addRaw(list, data) {
+  const row = document.createElement("li");
+  row.append(element("time", "", timeOfDay()), element("code", "what", data));
+  list.prepend(row);
+  while (list.children.length > RAW_ROWS) list.lastChild.remove();
 }
 
 export function timeOfDay(date = new Date()) {

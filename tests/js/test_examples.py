@@ -1,0 +1,138 @@
+"""The examples that `wsadapter.client` is held to as well."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+
+from tests.examples import CLIENT
+from tests.js.lab import Tab
+
+
+def test_close_codes(tab: Tab) -> None:
+    told = tab.run(
+        """
+        return argument.map(([code]) => {
+          const w = world();
+          w.wire.accept().end(code);
+          const { state } = w.socket;
+          w.clock.advance(1_000);
+          return [code, state === "waiting" && w.wires.length === 2];
+        })
+        """,
+        CLIENT["close_codes"],
+    )
+    assert told == CLIENT["close_codes"]
+
+
+def test_delays(tab: Tab) -> None:
+    delays = tab.run(
+        "return argument.map(({ attempt, random }) => backoffDelayMs(attempt, random) / 1000)",
+        CLIENT["delays"],
+    )
+    assert delays == pytest.approx([example["seconds"] for example in CLIENT["delays"]])
+
+
+def test_a_server_that_refuses_every_attempt(tab: Tab) -> None:
+    delays = tab.run(
+        """
+        const w = world();
+        w.chance = argument.random;
+        return argument.seconds.map(() => {
+          w.wire.end(1006, "", false);
+          const [delayMs] = w.clock.delaysMs;
+          w.clock.advance(delayMs);
+          return delayMs / 1000;
+        })
+        """,
+        CLIENT["refusals"],
+    )
+    assert delays == pytest.approx(CLIENT["refusals"]["seconds"])
+
+
+def test_silence(tab: Tab) -> None:
+    silence = CLIENT["silence"]
+    told = tab.run(
+        """
+        const timings = {
+          pingAfterMs: argument.ping_after_seconds * 1000,
+          pongWithinMs: argument.pong_within_seconds * 1000,
+        };
+        return argument.checks.map(({ name, since, pings, now }) => {
+          const given = { sinceMs: since * 1000, pings };
+          const { verdict, watch, againInMs } = watchSilence(given, now * 1000, timings);
+          return [name, verdict, watch.sinceMs / 1000, watch.pings, againInMs / 1000];
+        })
+        """,
+        silence,
+    )
+    assert told == [
+        [
+            check["name"],
+            check["verdict"],
+            *check["then"],
+            math.inf if check["again_in"] is None else check["again_in"],
+        ]
+        for check in silence["checks"]
+    ]
+
+
+def test_frames(tab: Tab) -> None:
+    told = tab.run(
+        """
+        return argument.map(({ server }) => {
+          const w = world();
+          w.wire.accept().sayRaw(server);
+          const delivered = w.events.filter(([name]) => name === "ws:message");
+          return [server, w.wire.sent, delivered.map(([, message]) => message)];
+        })
+        """,
+        CLIENT["frames"],
+    )
+    assert told == [
+        [
+            example["server"],
+            [json.loads(answer) for answer in example["answers"]],
+            example["delivers"],
+        ]
+        for example in CLIENT["frames"]
+    ]
+
+
+def test_requests(tab: Tab) -> None:
+    told = tab.run(
+        """
+        return Promise.all(argument.map(async ({ type, fields }) => {
+          const w = world();
+          w.wire.accept();
+          const asking = outcome(w.socket.request(type, fields));
+          w.wire.end(3503);
+          return [...w.wire.sent, (await asking).code];
+        }))
+        """,
+        CLIENT["requests"],
+    )
+    assert told == [[example["frame"], "closed"] for example in CLIENT["requests"]]
+
+
+def test_outcomes(tab: Tab) -> None:
+    told = tab.run(
+        """
+        return Promise.all(argument.map(async ({ server }) => {
+          const w = world();
+          w.wire.accept();
+          const asking = w.socket.request("chat.say");
+          w.wire.sayRaw(server);
+          const { result, code, message, path } = await outcome(asking);
+          return code === undefined ? { result: result ?? null } : { error: [code, message, path] };
+        }))
+        """,
+        CLIENT["outcomes"],
+    )
+    expected = [
+        {key: value for key, value in example.items() if key != "server"}
+        for example in CLIENT["outcomes"]
+    ]
+    assert told == expected

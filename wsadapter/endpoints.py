@@ -1,0 +1,248 @@
+"""``@websocket``: a function that talks with one client, as an ASGI application."""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import Any, Concatenate, ParamSpec, TypedDict, Unpack, overload
+
+from channels import db
+
+from wsadapter.auth import Refusal
+from wsadapter.calling import call
+from wsadapter.close_codes import CloseCode
+from wsadapter.conf import OriginRule
+from wsadapter.connection import Connection
+from wsadapter.consumers import AdapterConsumer, handler_logger, is_being_cancelled
+from wsadapter.errors import ConnectionClosed, EndpointError, InvalidMessage, PeerError
+from wsadapter.outlet import State
+from wsadapter.parameters import Parameters
+from wsadapter.repetition import Duplicates, Getter
+from wsadapter.wire.cadence import Cadence
+from wsadapter.wire.health import HealthPolicy
+from wsadapter.wire.limits import RateLimit
+from wsadapter.wire.outbox import Overflow
+
+P = ParamSpec("P")
+Function = Callable[Concatenate[Connection, P], Awaitable[Any]]
+
+#: RFC 6455, section 7.4.1: the server met something that it did not expect.
+INTERNAL_ERROR = 1011
+
+
+class Options(TypedDict, total=False):
+    """What an endpoint may be told. What is left out, or None, is as for `AdapterConsumer`."""
+
+    #: Origins that may connect, in place of the setting `ALLOWED_ORIGINS`.
+    origins: str | Collection[str] | OriginRule | None
+    #: Who is connecting: sync or async, from the ASGI scope to a user, a primary key or None.
+    #: ``DenyConnection`` refuses the handshake.
+    authenticate: Callable[[Any], Any] | None
+    #: Whether visitors without a user may connect.
+    allow_anonymous: bool | None
+    #: Those that the endpoint speaks, the preferred one first.
+    subprotocols: Sequence[str]
+    #: Seconds of silence before a ping.
+    heartbeat_interval: float | None
+    #: Seconds to wait for an answer to it.
+    heartbeat_timeout: float | None
+    #: Whom a missing pong kills: "auto", "always" or "never".
+    heartbeat_mode: str | None
+    #: Bytes; a larger message ends the connection with 3501.
+    max_message_size: int | None
+    #: Bytes that may wait to be sent.
+    max_outbox_size: int | None
+    #: What happens to a push that does not fit.
+    overflow: Overflow
+    #: How many messages a client may send.
+    rate_limit: RateLimit | None
+    #: False declines permessage-deflate where the server offers it.
+    compression: bool | None
+    #: When a connection counts as unhealthy and is closed.
+    health: HealthPolicy | None
+    #: Whether ``{"type": "ws:welcome", "client": id}`` is the first message.
+    welcome: bool
+    #: Whether `broadcast`, `send_to_user` and `send_to_users` reach it.
+    pushes: bool
+    #: Further groups to join.
+    groups: Sequence[str]
+
+
+class Endpoint:
+    """A function that talks with one client; `as_asgi` mounts it.
+
+    Args:
+        function: ``async def`` with the connection as its first parameter.
+        options: see `Options`.
+        reads: whether it may read what the client sends; else every message is answered with
+            an error.
+
+    Raises:
+        EndpointError: the function cannot be called so, or there is no such option.
+    """
+
+    def __init__(self, function: Function[...], options: Options, *, reads: bool = True) -> None:
+        self.__name__ = _name_of(function)
+        self.__doc__ = function.__doc__
+        self.function = function
+        self.options = options
+        self.reads = reads
+        self.parameters = Parameters(function)
+        for name in options:
+            _check_option(name)
+
+    def __repr__(self) -> str:
+        return f"<Endpoint {self.__name__}>"
+
+    def as_asgi(self) -> Any:
+        """The ASGI application for ``routing.py``."""
+        given = {name: value for name, value in self.options.items() if value is not None}
+        given.pop("authenticate", None)  # a method of consumers, which calls the function
+        consumer: Any = type(self.__name__, (EndpointConsumer,), {"endpoint": self, **given})
+        return consumer.as_asgi()
+
+
+class EndpointConsumer(AdapterConsumer):
+    """Runs an endpoint's function for each connection."""
+
+    endpoint: Endpoint
+    subprotocols: Sequence[str] = ()
+
+    async def authenticate(self) -> Any:
+        given = self.endpoint.options.get("authenticate")
+        return await (super().authenticate() if given is None else call(given, self.scope))
+
+    async def connect(self) -> None:
+        subprotocol = self._choose_subprotocol()
+        if subprotocol is None and self.subprotocols and self.scope.get("subprotocols"):
+            spoken = ", ".join(self.subprotocols)
+            await self._refuse(Refusal(CloseCode.BAD_REQUEST, f"subprotocols here: {spoken}"))
+            return
+        try:
+            # Whoever authenticate() has found, in place of the session's user.
+            arguments = self.endpoint.parameters.bind({**self.scope, "user": self.user})
+        except InvalidMessage as error:
+            await self._refuse(Refusal(CloseCode.BAD_REQUEST, error.message))
+            return
+        await self.accept(subprotocol)
+        self.connection.create_task(self._run(arguments), name=type(self).__name__)
+
+    def _choose_subprotocol(self) -> str | None:
+        offered = self.scope.get("subprotocols") or ()
+        return next((each for each in self.subprotocols if each in offered), None)
+
+    def _refuses_unread(self) -> bool:
+        return not self.endpoint.reads
+
+    async def _run(self, arguments: dict[str, Any]) -> None:
+        """Call the function; the connection ends as it does."""
+        ending = await self._converse(arguments)
+        self.connection.close_soon(*ending, drain=True)
+        # Not in a finally: with an exception in the air, the thread would keep it.
+        await db.aclose_old_connections()
+
+    async def _converse(self, arguments: dict[str, Any]) -> tuple[int, str]:
+        """Call the function. Returns the code and the reason to close with."""
+        connection = self.connection
+        try:
+            await self.endpoint.function(connection, **arguments)
+        except PeerError as error:
+            handler_logger.warning(
+                "Client %s of %s erred: %s", connection.client_id, type(self).__name__, error
+            )
+            return CloseCode.BAD_REQUEST, str(error)
+        except (Exception, asyncio.CancelledError) as error:
+            if is_being_cancelled():
+                raise
+            if isinstance(error, ConnectionClosed) and connection.state is not State.OPEN:
+                return CloseCode.NORMAL, ""
+            self._note_failure(error)
+            return INTERNAL_ERROR, "internal error"
+        return CloseCode.NORMAL, ""
+
+    def _note_failure(self, error: BaseException) -> None:
+        self.connection.stats.errors += 1
+        handler_logger.error(
+            "The endpoint %s failed with client %s.",
+            type(self).__name__,
+            self.connection.client_id,
+            exc_info=error,
+        )
+
+
+@overload
+def websocket(function: Function[P], /) -> Endpoint: ...
+
+
+@overload
+def websocket(**options: Unpack[Options]) -> Callable[[Function[...]], Endpoint]: ...
+
+
+def websocket(function: Function[...] | None = None, /, **options: Unpack[Options]) -> Any:
+    """Make an async function an endpoint: ``path("ws/status/", status.as_asgi())``.
+
+        @websocket
+        async def status(connection: Connection) -> None:
+            await connection.send_periodically(get_status, interval=5)
+
+    Each connection is accepted, registered as with `AdapterConsumer`, and handed to the function,
+    which is cancelled when the client goes; one that reads learns of the end by what it reads.
+    The connection is closed with 1000 when the function returns, with 1011 when it raises, and
+    with 3501 when it leaves a mistake of the client's (`InvalidMessage`, `UnexpectedFrame`)
+    unhandled.
+
+    Further parameters are taken by their names from the route, the scope, and the query
+    string, from which they are read as their annotations say.
+
+    Args:
+        options: see `Options`.
+
+    Raises:
+        EndpointError: the function cannot be called so, or there is no such option.
+    """
+    if function is None:
+        return lambda function: Endpoint(function, options)
+    return Endpoint(function, options)
+
+
+def periodic(
+    get: Getter,
+    *,
+    interval: float,
+    deduplicate: bool | Duplicates = True,
+    **options: Unpack[Options],
+) -> Endpoint:
+    """An endpoint that sends what a function returns, at once and then at every interval.
+
+        path("ws/status/", periodic(get_status, interval=5).as_asgi())
+
+    Args:
+        get, interval, deduplicate: see `Connection.send_periodically`.
+        options: see `Options`.
+
+    Raises:
+        ValueError: the interval is not a positive number.
+    """
+    Cadence(interval, now=0.0)  # now, and not when the first client comes
+
+    async def send_periodically(connection: Connection) -> None:
+        await connection.send_periodically(get, interval=interval, deduplicate=deduplicate)
+
+    send_periodically.__name__ = send_periodically.__qualname__ = _name_of(get)
+    return Endpoint(send_periodically, options, reads=False)
+
+
+def _check_option(name: str) -> None:
+    if name not in Options.__annotations__:
+        close = difflib.get_close_matches(name, Options.__annotations__, n=1)
+        hint = (
+            f"Did you mean {close[0]}?"
+            if close
+            else f"There are {', '.join(Options.__annotations__)}."
+        )
+        raise EndpointError(f"An endpoint has no option {name!r}. {hint}")
+
+
+def _name_of(function: Any) -> str:
+    return getattr(function, "__name__", None) or type(function).__name__
