@@ -424,6 +424,12 @@ def test_a_refusal_is_logged_whatever_is_known_of_the_client(
     assert "close code 3500: the reason." in record.getMessage()
 
 
+def test_nobody_forges_a_line_of_the_log_by_a_reason(caplog: pytest.LogCaptureFixture) -> None:
+    auth.log_refusal({"path": "/ws/"}, "no\nERROR root: forged \x1b[31m", code=3501)
+    [record] = caplog.records
+    assert record.getMessage().isprintable() and "forged" in record.getMessage()
+
+
 # What a request carries
 
 

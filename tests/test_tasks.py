@@ -167,6 +167,18 @@ async def test_a_child_that_has_read_and_is_gone_makes_nobody_wait(
     assert task.cancelled()
 
 
+async def test_one_that_has_read_and_is_kept_makes_nobody_wait(group: Group, patience: Any) -> None:
+    patience(ENDLESS)
+    end = asyncio.Event()
+    end.set()
+    kept = group.create(reads_to(end, group))
+    await kept
+    task = group.create(asyncio.Event().wait())
+    await settle()
+    await group.end()
+    assert task.cancelled() and kept.done()
+
+
 async def test_reading_outside_of_any_task_concerns_nobody(group: Group) -> None:
     asyncio.get_running_loop().call_soon(group.tasks.note_reader)
     task = group.create(asyncio.Event().wait())

@@ -19,6 +19,7 @@ from wsadapter.close_codes import CloseCode
 from wsadapter.conf import OriginRule, settings
 from wsadapter.groups import digest, user_id
 from wsadapter.layers import client_ids
+from wsadapter.wire.masking import one_line
 
 logger = logging.getLogger("wsadapter.handshake")
 
@@ -220,7 +221,7 @@ def log_refusal(scope: Scope, reason: str, *, code: int | None = None) -> None:
         scope.get("path", "")[:200],
         client[0] if client else "an unknown address",
         f"close code {code}" if code is not None else "HTTP status 403",
-        reason,
+        one_line(reason),
     )
 
 

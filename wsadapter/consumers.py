@@ -40,6 +40,7 @@ from wsadapter.wire.envelope import ErrorCode
 from wsadapter.wire.health import HealthPolicy
 from wsadapter.wire.heartbeat import Heartbeat, HeartbeatMode
 from wsadapter.wire.limits import RateLimit
+from wsadapter.wire.masking import one_line
 from wsadapter.wire.orders import Message
 from wsadapter.wire.outbox import Overflow, Priority
 from wsadapter.wire.payload import Frame
@@ -110,8 +111,10 @@ class AdapterConsumer(AsyncWebsocketConsumer):
     @classmethod
     def _check_attributes(cls) -> None:
         """What would fail for each client fails as the routes are loaded."""
-        if isinstance(cls.groups, str):
-            raise ImproperlyConfigured(f'{cls.__name__}.groups is a text; write ["{cls.groups}"].')
+        for name in ("groups", "subprotocols"):
+            value = getattr(cls, name, ())
+            if isinstance(value, str):
+                raise ImproperlyConfigured(f'{cls.__name__}.{name} is a text; write ["{value}"].')
         for name, key in (("heartbeat_mode", "HEARTBEAT"), ("origins", "ALLOWED_ORIGINS")):
             value, rule = getattr(cls, name), RULES[key]
             if value is not None and not rule.valid(value):
@@ -717,9 +720,9 @@ class AdapterConsumer(AsyncWebsocketConsumer):
             logger.warning(
                 "The connection of client %s (user %s) ended with code %d%s after %.1f s.",
                 connection.client_id,
-                _printable(connection.user_id or "anonymous"),
+                one_line(connection.user_id or "anonymous"),
                 code,
-                f" ({_printable(connection.close_reason)})" if connection.close_reason else "",
+                f" ({one_line(connection.close_reason)})" if connection.close_reason else "",
                 duration,
             )
         await _emit(
@@ -733,11 +736,6 @@ class AdapterConsumer(AsyncWebsocketConsumer):
 
 #: What a message of the channel layer cannot call, whether or not a subclass overrides it.
 _OWN_NAMES = frozenset(dir(AdapterConsumer))
-
-
-def _printable(text: str) -> str:
-    """What somebody else wrote, fit for one line of a log."""
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
 def is_being_cancelled() -> bool:

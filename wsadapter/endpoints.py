@@ -22,6 +22,7 @@ from wsadapter.repetition import Duplicates, Getter
 from wsadapter.wire.cadence import Cadence
 from wsadapter.wire.health import HealthPolicy
 from wsadapter.wire.limits import RateLimit
+from wsadapter.wire.masking import one_line
 from wsadapter.wire.outbox import Overflow
 
 P = ParamSpec("P")
@@ -149,7 +150,10 @@ class EndpointConsumer(AdapterConsumer):
             await self.endpoint.function(connection, **arguments)
         except PeerError as error:
             handler_logger.warning(
-                "Client %s of %s erred: %s", connection.client_id, type(self).__name__, error
+                "Client %s of %s erred: %s",
+                connection.client_id,
+                type(self).__name__,
+                one_line(str(error)),
             )
             return CloseCode.BAD_REQUEST, str(error)
         except (Exception, asyncio.CancelledError) as error:

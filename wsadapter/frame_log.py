@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Any
 
-from wsadapter.wire.masking import masked, masked_query
+from wsadapter.wire.masking import masked, masked_query, one_line
 from wsadapter.wire.payload import Frame
 
 logger = logging.getLogger("wsadapter.frames")
@@ -141,8 +141,4 @@ def _shown(frame: Frame) -> str:
 
 
 def _fit_for_a_line(text: str) -> str:
-    """Shortened, and with control characters escaped: nobody forges a line of the log."""
-    short = text[:MAX_SHOWN_LENGTH] + ("…" if len(text) > MAX_SHOWN_LENGTH else "")
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in short
-    )
+    return one_line(text[:MAX_SHOWN_LENGTH]) + ("…" if len(text) > MAX_SHOWN_LENGTH else "")

@@ -26,6 +26,9 @@ class Gate:
         rate_limit: how many messages may come.
     """
 
+    # A process has thousands of them.
+    __slots__ = ("_bucket", "_connection", "_heartbeat", "_max_message_size")
+
     def __init__(
         self,
         connection: Connection,

@@ -67,7 +67,7 @@ class Tasks:
 
     def _reading(self) -> set[asyncio.Task[Any]]:
         """The tasks that read, or may wait for a child that does."""
-        readers = set(self._readers)
+        readers = {task for task in self._readers if not task.done()}
         return self._tasks if readers - self._tasks else self._tasks & readers
 
     async def _wait(self) -> None:

@@ -31,6 +31,9 @@ class Watch:
         is_held_back: whether the client has to wait, so that it is busy and not dead.
     """
 
+    # A process has thousands of them.
+    __slots__ = ("_connection", "_heartbeat", "_is_held_back", "_tasks")
+
     def __init__(
         self,
         connection: Connection,

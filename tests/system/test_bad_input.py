@@ -83,7 +83,7 @@ def reserved(kind: str) -> Row:
 
 
 def too_large(name: str, sent: str | Callable[[Client], None]) -> Row:
-    closed = {"daphne": Closed(3501, ""), "uvicorn": Closed(3501, TOO_LARGE)}
+    closed = {kind: Closed(3501, TOO_LARGE) for kind in ("daphne", "uvicorn")}
     return Row(name, sent, closed=closed, logged=f"code 3501 .{TOO_LARGE}")
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsadapter.wire.masking import MAX_TEXT_LENGTH, masked, masked_query
+from wsadapter.wire.masking import MAX_TEXT_LENGTH, masked, masked_query, one_line
 
 SECRET_NAMES = [
     "password",
@@ -198,3 +198,9 @@ def test_no_text_takes_for_ever(part: str) -> None:
     for line in (text, f"a{text}"):
         assert masked(line) != line
     assert masked_query(text)
+
+
+@given(st.text())
+def test_what_somebody_else_wrote_stays_on_its_line(text: str) -> None:
+    assert one_line(text).isprintable()
+    assert one_line(text) == text or not text.isprintable()

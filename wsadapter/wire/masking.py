@@ -109,3 +109,12 @@ def _masked_parameter(parameter: str) -> str:
 def _unquoted(text: str) -> str:
     """Without its percent-encoding, nor that of a URL in it, however deep they are nested."""
     return unquote_plus(_layered_percent.sub("%", text))
+
+
+def one_line(text: str) -> str:
+    """What somebody else wrote, with control characters escaped: nobody forges a line of a log."""
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
