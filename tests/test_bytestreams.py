@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.test_outlet import ACCEPT, Server, settle
 from wsadapter import servers
 from wsadapter.bytestreams import CHUNK_SIZE, ByteReader, ByteWriter, pipe
-from wsadapter.close_codes import NORMAL_CODES, CloseCode, ClosedBy
+from wsadapter.close_codes import FINISHED_CODES, CloseCode, ClosedBy
 from wsadapter.connection import Connection
 from wsadapter.errors import ConnectionClosed, ReadTimeout, ReceiveConflict, UnexpectedFrame
 from wsadapter.wire.envelope import END
@@ -137,7 +137,7 @@ async def test_it_holds_one_frame_at_a_time(connection: Connection) -> None:
     assert list(connection.take_unread()) == [b"def", b"ghi"]
 
 
-@pytest.mark.parametrize("code", sorted(NORMAL_CODES))
+@pytest.mark.parametrize("code", sorted(FINISHED_CODES))
 async def test_a_normal_close_ends_the_stream(connection: Connection, code: int) -> None:
     arrive(connection, b"all")
     connection.end(code)

@@ -10,8 +10,11 @@ from wsadapter import CloseCode, should_reconnect
 from wsadapter.close_codes import NORMAL_CODES
 
 COMES_BACK = {
+    CloseCode.GOING_AWAY,
     CloseCode.NO_STATUS,
     CloseCode.ABNORMAL,
+    CloseCode.INTERNAL_ERROR,
+    CloseCode.SERVICE_RESTART,
     CloseCode.SHUTDOWN,
     CloseCode.SERVER_ERROR,
     CloseCode.CREDENTIALS_EXPIRED,
@@ -62,8 +65,11 @@ def test_applications_codes_follow_the_same_ranges(code: int) -> None:
 def test_the_numbers_are_a_public_contract() -> None:
     assert {code.name: int(code) for code in CloseCode} == {
         "NORMAL": 1000,
+        "GOING_AWAY": 1001,
         "NO_STATUS": 1005,
         "ABNORMAL": 1006,
+        "INTERNAL_ERROR": 1011,
+        "SERVICE_RESTART": 1012,
         "SHUTDOWN": 3001,
         "SERVER_ERROR": 3004,
         "CREDENTIALS_EXPIRED": 3005,

@@ -14,7 +14,7 @@ from django.test import override_settings
 
 from tests.test_outlet import ACCEPT, Server, settle
 from wsadapter import incoming, servers, tasks
-from wsadapter.close_codes import NORMAL_CODES, CloseCode, ClosedBy
+from wsadapter.close_codes import FINISHED_CODES, CloseCode, ClosedBy
 from wsadapter.connection import Connection
 from wsadapter.errors import (
     ConnectionClosed,
@@ -322,7 +322,7 @@ async def test_all_who_wait_learn_of_the_end(connection: Connection) -> None:
     assert [end.code for end in ends if isinstance(end, ConnectionClosed)] == [4000] * 3
 
 
-@pytest.mark.parametrize("code", sorted(NORMAL_CODES))
+@pytest.mark.parametrize("code", sorted(FINISHED_CODES))
 async def test_a_loop_over_the_frames_ends_quietly_with_a_normal_close(
     connection: Connection, code: int
 ) -> None:

@@ -9,13 +9,14 @@ import pytest
 from tests.markdown import DOCS
 from tests.test_docs import codes_in, first_codes
 from tests.test_errors import CLASSES
-from wsadapter import errors
+from wsadapter import client, errors
 from wsadapter.close_codes import NORMAL_CODES, CloseCode, should_reconnect
 from wsadapter.wire.envelope import ErrorCode
 
 PAGE = DOCS["errors"]
 
 ERRORS = PAGE.table("error")
+CLIENT_ERRORS = PAGE.table("error of the client")
 CLOSE_CODES = PAGE.table("code", "Close codes")
 ERROR_CODES = PAGE.table("code", "`ws:error` messages")
 
@@ -32,6 +33,15 @@ def code_of(row: list[str]) -> int:
 
 def test_every_error_is_told_of_in_the_order_of_its_module() -> None:
     assert first_codes(ERRORS) == [name for name in vars(errors) if name in CLASSES]
+
+
+def test_every_error_of_the_client_is_told_of() -> None:
+    own = [name for name in client.__all__ if issubclass_of_errors(getattr(client, name))]
+    assert sorted(first_codes(CLIENT_ERRORS)) == sorted(own)
+
+
+def issubclass_of_errors(member: object) -> bool:
+    return isinstance(member, type) and issubclass(member, Exception)
 
 
 def test_every_close_code_is_told_of_in_order() -> None:

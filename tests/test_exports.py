@@ -33,6 +33,8 @@ TWINS = {f"a{helper}" for helper in HELPERS}
 BLOCKS = {"bulk", "abulk"}  # for `with` and `async with`
 OTHERS = {
     "AsyncContextError",
+    "ByteReader",
+    "ByteWriter",
     "ClientInfo",
     "CloseCode",
     "ClosedBy",
@@ -41,6 +43,7 @@ OTHERS = {
     "ConnectionTimeout",
     "EVERYONE",
     "EncodeError",
+    "Endpoint",
     "EndpointError",
     "HandlerError",
     "HealthPolicy",
@@ -54,6 +57,7 @@ OTHERS = {
     "ReceiveConflict",
     "ReservedType",
     "State",
+    "Stats",
     "StoreUnavailable",
     "UnexpectedFrame",
     "WSAdapterError",

@@ -17,9 +17,9 @@ FLOORS = (
     "errors close_codes wire",
     "outages redis_pool event_loops corking store layers",
     "conf signals groups",
-    "calling turns servers inbox incoming frame_log membership bytestreams repetition tasks "
-    "parameters outlet connection gate watch serving node handlers bulks broadcasting presence "
-    "auth",
+    "calling attributes turns servers inbox incoming frame_log membership bytestreams repetition "
+    "tasks parameters outlet connection gate watch serving node handlers bulks broadcasting "
+    "presence auth",
     "consumers endpoints streams",
     "uvicorn routing apps logout checks admin metrics management templatetags testing",
     "urls upkeep client",

@@ -450,3 +450,21 @@ async def test_what_cannot_be_encoded_is_an_error() -> None:
     with pytest.raises(EncodeError, match=r"\$\.value"):
         await repeat(get, sink)
     assert not sink.frames
+
+
+# What cannot work
+
+
+async def says(last: int, current: int) -> bool:
+    return last == current
+
+
+@pytest.mark.parametrize("deduplicate", ["yes", None, says], ids=["text", "nothing", "async"])
+def test_what_decides_is_a_function_that_decides_at_once(deduplicate: Any) -> None:
+    with pytest.raises(TypeError, match=r"deduplicate is True, False, or a function"):
+        Repetition(lambda: 1, interval_seconds=1, deduplicate=deduplicate)
+
+
+def test_what_is_sent_comes_from_a_function() -> None:
+    with pytest.raises(TypeError, match=r"A function gives what is sent, and 5 is none\."):
+        Repetition(5, interval_seconds=1, deduplicate=True)  # type: ignore[arg-type]

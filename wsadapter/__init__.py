@@ -35,11 +35,14 @@ if TYPE_CHECKING:
     from wsadapter.broadcasting import send_to_group as send_to_group
     from wsadapter.broadcasting import send_to_user as send_to_user
     from wsadapter.broadcasting import send_to_users as send_to_users
+    from wsadapter.bytestreams import ByteReader as ByteReader
+    from wsadapter.bytestreams import ByteWriter as ByteWriter
     from wsadapter.bytestreams import pipe as pipe
     from wsadapter.close_codes import CloseCode as CloseCode
     from wsadapter.close_codes import ClosedBy as ClosedBy
     from wsadapter.close_codes import should_reconnect as should_reconnect
     from wsadapter.connection import Connection as Connection
+    from wsadapter.endpoints import Endpoint as Endpoint
     from wsadapter.endpoints import periodic as periodic
     from wsadapter.endpoints import websocket as websocket
     from wsadapter.errors import AsyncContextError as AsyncContextError
@@ -61,6 +64,7 @@ if TYPE_CHECKING:
     from wsadapter.groups import user_group as user_group
     from wsadapter.handlers import handler as handler
     from wsadapter.outlet import State as State
+    from wsadapter.outlet import Stats as Stats
     from wsadapter.presence import ais_online as ais_online
     from wsadapter.presence import aonline_clients as aonline_clients
     from wsadapter.presence import aonline_count as aonline_count
@@ -98,7 +102,11 @@ _EXPORTS = {
         "send_to_user",
         "send_to_users",
     ),
-    "wsadapter.bytestreams": ("pipe",),
+    "wsadapter.bytestreams": (
+        "ByteReader",
+        "ByteWriter",
+        "pipe",
+    ),
     "wsadapter.close_codes": (
         "CloseCode",
         "ClosedBy",
@@ -106,6 +114,7 @@ _EXPORTS = {
     ),
     "wsadapter.connection": ("Connection",),
     "wsadapter.endpoints": (
+        "Endpoint",
         "periodic",
         "websocket",
     ),
@@ -131,7 +140,7 @@ _EXPORTS = {
         "user_group",
     ),
     "wsadapter.handlers": ("handler",),
-    "wsadapter.outlet": ("State",),
+    "wsadapter.outlet": ("State", "Stats"),
     "wsadapter.presence": (
         "ais_online",
         "aonline_clients",

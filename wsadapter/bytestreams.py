@@ -7,7 +7,7 @@ import codecs
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Protocol
 
-from wsadapter.close_codes import NORMAL_CODES
+from wsadapter.close_codes import FINISHED_CODES
 from wsadapter.errors import ConnectionClosed, PeerError, UnexpectedFrame
 from wsadapter.wire import envelope
 from wsadapter.wire.payload import Frame
@@ -100,7 +100,7 @@ class ByteReader:
         try:
             self._take_in(await self._receive())
         except ConnectionClosed as end:
-            if end.code not in NORMAL_CODES:
+            if end.code not in FINISHED_CODES:
                 raise
             self._ended = True
 

@@ -22,7 +22,7 @@ from typing import Any, Self, TypeVar, Union, overload
 from websockets.asyncio.client import connect as dial_websocket
 from websockets.typing import Origin, Subprotocol
 
-from wsadapter.close_codes import CloseCode, ClosedBy, check_code
+from wsadapter.close_codes import MAX_REASON_BYTES, CloseCode, ClosedBy, check_code
 from wsadapter.errors import ConnectionClosed, ConnectionTimeout, ReadTimeout, WSAdapterError
 from wsadapter.upkeep import Refused, State, Upkeep, Wire
 from wsadapter.wire.conversion import converter
@@ -43,9 +43,6 @@ __all__ = [
 T = TypeVar("T")
 #: A value, or a function that gives a fresh one for each attempt: tickets run out.
 Fresh = Union[T, Callable[[], T], Callable[[], Awaitable[T]]]  # noqa: UP007 (an alias of a T)
-
-#: RFC 6455, section 5.5.1: a control frame has 125 bytes, and the code takes two.
-_MAX_REASON_BYTES = 123
 
 
 class QueueFull(WSAdapterError):
@@ -236,8 +233,8 @@ class Client:
             ValueError: no such code may be sent, or the reason is too long.
         """
         check_code(code)
-        if len(reason.encode()) > _MAX_REASON_BYTES:
-            raise ValueError(f"Shorten the reason: it has at most {_MAX_REASON_BYTES} bytes.")
+        if len(reason.encode()) > MAX_REASON_BYTES:
+            raise ValueError(f"Shorten the reason: it has at most {MAX_REASON_BYTES} bytes.")
         self._upkeep.say_farewell(ConnectionClosed(code, reason, ClosedBy.CLIENT))
         if self._task is None:
             return

@@ -11,11 +11,14 @@ from enum import IntEnum, StrEnum
 
 
 class CloseCode(IntEnum):
-    """The codes that wsadapter itself closes a connection with."""
+    """The codes that wsadapter closes a connection with, or finds it closed with."""
 
     NORMAL = 1000
+    GOING_AWAY = 1001
     NO_STATUS = 1005
     ABNORMAL = 1006
+    INTERNAL_ERROR = 1011
+    SERVICE_RESTART = 1012
     # Come back.
     SHUTDOWN = 3001
     SERVER_ERROR = 3004
@@ -41,11 +44,14 @@ class ClosedBy(StrEnum):
     NETWORK = "network"
 
 
-#: A server stops: uvicorn says so to all its clients (IANA's registry).
-SERVICE_RESTART = 1012
+#: The client is done: it closed, or left the page.
+FINISHED_CODES = frozenset({CloseCode.NORMAL, CloseCode.GOING_AWAY, CloseCode.NO_STATUS})
 
-#: Ends that nobody needs to hear about: the page was left, or the server restarts.
-NORMAL_CODES = frozenset({1000, 1001, CloseCode.NO_STATUS, SERVICE_RESTART, CloseCode.SHUTDOWN})
+#: Ends that nobody needs to hear about: these, and a server that restarts.
+NORMAL_CODES = FINISHED_CODES | {CloseCode.SERVICE_RESTART, CloseCode.SHUTDOWN}
+
+#: RFC 6455, section 5.5: a control frame carries 125 bytes, of which the code takes two.
+MAX_REASON_BYTES = 123
 
 
 def check_code(code: int) -> None:

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Gene
 from typing import Any, TypeVar, overload
 
 from wsadapter.bytestreams import ByteReader, ByteWriter
-from wsadapter.close_codes import NORMAL_CODES, CloseCode, check_code
+from wsadapter.close_codes import FINISHED_CODES, CloseCode, check_code
 from wsadapter.conf import settings
 from wsadapter.errors import (
     ConnectionClosed,
@@ -84,6 +84,7 @@ class Connection(Outlet):
     # A process has thousands of them.
     __slots__ = (
         "_closed",
+        "_closing",
         "_incoming",
         "_on_event",
         "_on_gap",
@@ -125,6 +126,7 @@ class Connection(Outlet):
         self._incoming: Incoming | None = None
         self._tasks: Tasks | None = None
         self._closed: Closed | None = None
+        self._closing: Closed | None = None
         self._on_event = on_event
         self._on_gap = on_gap
 
@@ -254,7 +256,7 @@ class Connection(Outlet):
         async def send(frame: Frame) -> bool:
             return await self.send_event(send_event(frame), priority, timeout)
 
-        await repetition.run(send, self.closed)
+        await repetition.run(send, self._ending())
 
     # Reading what this client sends
 
@@ -337,14 +339,14 @@ class Connection(Outlet):
             raise self._peer_erred(error) from error.__cause__
 
     def __aiter__(self) -> AsyncIterator[Frame]:
-        """The frames until the end; an end that is not normal raises `ConnectionClosed`."""
+        """The frames until the client is done; any other end raises `ConnectionClosed`."""
         return self
 
     async def __anext__(self) -> Frame:
         try:
             return await self.receive()
         except ConnectionClosed as end:
-            if end.code in NORMAL_CODES:
+            if end.code in FINISHED_CODES:
                 raise StopAsyncIteration from None
             raise
 
@@ -507,6 +509,14 @@ class Connection(Outlet):
                 self._closed.come()
         return self._closed
 
+    def _ending(self) -> Closed:
+        """As `closed`, but comes as soon as nothing can be sent any more."""
+        if self._closing is None:
+            self._closing = Closed()
+            if self.state in (State.CLOSING, State.CLOSED):
+                self._closing.come()
+        return self._closing
+
     def closed_error(self) -> ConnectionClosed:
         """The error that says how the connection ended."""
         code = CloseCode.ABNORMAL if self.close_code is None else self.close_code
@@ -517,6 +527,8 @@ class Connection(Outlet):
             if self.state is State.CLOSING:
                 self._incoming.take_all()
             self._incoming.end()
+        if self._closing is not None:
+            self._closing.come()
         if self._closed is not None and self.state is State.CLOSED:
             self._closed.come()
 

@@ -14,13 +14,13 @@ from channels.consumer import get_handler_name
 from channels.exceptions import AcceptConnection, DenyConnection, StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
 from channels.layers import get_channel_layer
-from django.core.exceptions import ImproperlyConfigured
 from django.dispatch import Signal
 
 from wsadapter import auth, broadcasting, frame_log, servers, serving
+from wsadapter.attributes import check_attributes
 from wsadapter.auth import ORIGIN_CHECKED, Refusal
-from wsadapter.close_codes import NORMAL_CODES, SERVICE_RESTART, CloseCode, ClosedBy, check_code
-from wsadapter.conf import RULES, OriginRule, settings
+from wsadapter.close_codes import NORMAL_CODES, CloseCode, ClosedBy, check_code
+from wsadapter.conf import OriginRule, settings
 from wsadapter.connection import Connection
 from wsadapter.errors import ConnectionClosed, InvalidMessage, StoreUnavailable
 from wsadapter.gate import Gate
@@ -104,23 +104,9 @@ class AdapterConsumer(AsyncWebsocketConsumer):
             HandlerError: a ``@handler`` of the class cannot work as it is declared.
             ImproperlyConfigured: a class attribute has a value that cannot work.
         """
-        cls._check_attributes()
+        check_attributes(cls)
         cls.handlers = collect(cls)
         return super().as_asgi(**initkwargs)
-
-    @classmethod
-    def _check_attributes(cls) -> None:
-        """What would fail for each client fails as the routes are loaded."""
-        for name in ("groups", "subprotocols"):
-            value = getattr(cls, name, ())
-            if isinstance(value, str):
-                raise ImproperlyConfigured(f'{cls.__name__}.{name} is a text; write ["{value}"].')
-        for name, key in (("heartbeat_mode", "HEARTBEAT"), ("origins", "ALLOWED_ORIGINS")):
-            value, rule = getattr(cls, name), RULES[key]
-            if value is not None and not rule.valid(value):
-                raise ImproperlyConfigured(
-                    f"{cls.__name__}.{name} is {value!r}; set it to {rule.expects}."
-                )
 
     # The life of a connection
 
@@ -245,7 +231,7 @@ class AdapterConsumer(AsyncWebsocketConsumer):
         if cut or code == CloseCode.ABNORMAL:
             self.connection.end(CloseCode.ABNORMAL, reason or "")
         else:  # with 1012 a server says that it stops
-            by = ClosedBy.SERVER if code == SERVICE_RESTART else ClosedBy.CLIENT
+            by = ClosedBy.SERVER if code == CloseCode.SERVICE_RESTART else ClosedBy.CLIENT
             self.connection.end(code, reason or "", by)
 
     def _closing(self, seconds: float) -> None:

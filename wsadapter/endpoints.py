@@ -18,8 +18,7 @@ from wsadapter.consumers import AdapterConsumer, handler_logger, is_being_cancel
 from wsadapter.errors import ConnectionClosed, EndpointError, InvalidMessage, PeerError
 from wsadapter.outlet import State
 from wsadapter.parameters import Parameters
-from wsadapter.repetition import Duplicates, Getter
-from wsadapter.wire.cadence import Cadence
+from wsadapter.repetition import Duplicates, Getter, Repetition
 from wsadapter.wire.health import HealthPolicy
 from wsadapter.wire.limits import RateLimit
 from wsadapter.wire.masking import one_line
@@ -27,9 +26,6 @@ from wsadapter.wire.outbox import Overflow
 
 P = ParamSpec("P")
 Function = Callable[Concatenate[Connection, P], Awaitable[Any]]
-
-#: RFC 6455, section 7.4.1: the server met something that it did not expect.
-INTERNAL_ERROR = 1011
 
 
 class Options(TypedDict, total=False):
@@ -149,20 +145,21 @@ class EndpointConsumer(AdapterConsumer):
         try:
             await self.endpoint.function(connection, **arguments)
         except PeerError as error:
+            mistake = _described(error)
             handler_logger.warning(
                 "Client %s of %s erred: %s",
                 connection.client_id,
                 type(self).__name__,
-                one_line(str(error)),
+                one_line(mistake),
             )
-            return CloseCode.BAD_REQUEST, str(error)
+            return CloseCode.BAD_REQUEST, mistake
         except (Exception, asyncio.CancelledError) as error:
             if is_being_cancelled():
                 raise
             if isinstance(error, ConnectionClosed) and connection.state is not State.OPEN:
                 return CloseCode.NORMAL, ""
             self._note_failure(error)
-            return INTERNAL_ERROR, "internal error"
+            return CloseCode.INTERNAL_ERROR, "internal error"
         return CloseCode.NORMAL, ""
 
     def _note_failure(self, error: BaseException) -> None:
@@ -227,8 +224,10 @@ def periodic(
 
     Raises:
         ValueError: the interval is not a positive number.
+        TypeError: a function is none.
     """
-    Cadence(interval, now=0.0)  # now, and not when the first client comes
+    # What cannot work fails now, and not when the first client comes.
+    Repetition(get, interval_seconds=interval, deduplicate=deduplicate)
 
     async def send_periodically(connection: Connection) -> None:
         await connection.send_periodically(get, interval=interval, deduplicate=deduplicate)
@@ -246,6 +245,12 @@ def _check_option(name: str) -> None:
             else f"There are {', '.join(Options.__annotations__)}."
         )
         raise EndpointError(f"An endpoint has no option {name!r}. {hint}")
+
+
+def _described(error: PeerError) -> str:
+    """A sentence, and where in the message it is about."""
+    path = getattr(error, "path", None)
+    return f"{error} ({path})" if path not in (None, "$") else str(error)
 
 
 def _name_of(function: Any) -> str:

@@ -9,11 +9,11 @@ import math
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 from typing import Any
 
 from wsadapter import frame_log, servers
-from wsadapter.close_codes import CloseCode, ClosedBy
+from wsadapter.close_codes import MAX_REASON_BYTES, CloseCode, ClosedBy
 from wsadapter.corking import Cork, current_cork
 from wsadapter.errors import WriteTimeout
 from wsadapter.event_loops import Resumed, end_task
@@ -25,9 +25,6 @@ from wsadapter.wire.outbox import Outbox, Outcome, Overflow, Priority
 from wsadapter.wire.payload import Frame, size_of
 
 logger = logging.getLogger("wsadapter.connection")
-
-#: RFC 6455, section 5.5: a control frame carries 125 bytes, of which the code takes two.
-MAX_REASON_BYTES = 123
 
 #: `message_dropped` is sent no more often than this for one connection.
 DROPS_TOLD_SECONDS = 1.0
@@ -45,7 +42,7 @@ TURN_BYTES = 16 * 1024
 HELD_POLL_SECONDS = 0.05
 
 
-class State(Enum):
+class State(StrEnum):
     """Where a connection is in its life; it only ever moves down this list."""
 
     CONNECTING = "connecting"
@@ -489,7 +486,7 @@ class Outlet:
 
     def _leave(self, event: Message, size: int, taken: asyncio.Future[bool] | None = None) -> bool:
         """Step the server's ``send`` by hand. Returns whether it took the event at once."""
-        sending: Any = self._hand_over(event)
+        sending: Any = self._hand_over(event, size)
         try:
             waits_for = sending.send(None)
         except StopIteration:
@@ -504,10 +501,9 @@ class Outlet:
             self._writer = asyncio.get_running_loop().create_task(self._write(suspended))
         return False
 
-    def _hand_over(self, event: Message) -> Awaitable[None]:
-        if event["type"] == "websocket.close":
-            return servers.send_close(self._send, event)
-        return self._send(event)
+    def _hand_over(self, event: Message, size: int) -> Awaitable[None]:
+        # A close frame, or an empty one.
+        return self._send(event) if size else servers.send_whole(self._send, event)
 
     def _peer_has_left(self) -> bool:
         """Whether more waits for a transport that only pretends to take it."""
@@ -545,7 +541,7 @@ class Outlet:
                 _release(outgoing.taken, sent=True)
             await self._until_taken()
             while (outgoing := self._outbox.pop()) is not None:
-                await self._hand_over(outgoing.event)
+                await self._hand_over(outgoing.event, outgoing.size)
                 self._took(outgoing.event, outgoing.size)
                 _release(outgoing.taken, sent=True)
                 if self._peer_has_left():

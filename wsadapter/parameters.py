@@ -13,13 +13,19 @@ from urllib.parse import parse_qs
 from wsadapter.errors import EndpointError, InvalidMessage
 from wsadapter.wire.conversion import text_converter
 from wsadapter.wire.envelope import ErrorCode
+from wsadapter.wire.masking import is_secret
 
 Scope = Mapping[str, Any]
 Convert = Callable[[Sequence[str]], Any]
 
-#: Keys of the scope that are the server's own business; a query parameter may have these names.
+#: Keys that servers and routers fill in, each in its own way: whoever wants them takes ``scope``.
+#: A query parameter may have these names. (The ASGI specification, HTTP & WebSocket 2.5.)
 _NOT_FOR_FUNCTIONS = frozenset(
-    {"type", "asgi", "http_version", "raw_path", "extensions", "state", "path_remaining"}
+    {
+        *("type", "asgi", "http_version", "scheme", "method", "path", "raw_path", "query_string"),
+        *("root_path", "headers", "client", "server", "subprotocols", "state", "extensions"),
+        *("path_remaining", "url_route"),
+    }
 )
 
 _BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -143,6 +149,7 @@ def _read(parameter: Parameter, texts: list[str]) -> Any:
     try:
         return parameter.convert(texts)
     except InvalidMessage as error:
+        why = "." if is_secret(parameter.name) else f": {error.message}"
         raise InvalidMessage(
-            error.code, f"The parameter {parameter.name} is wrong: {error.message}", path="$"
+            error.code, f"The parameter {parameter.name} is wrong{why}", path="$"
         ) from error

@@ -8,6 +8,8 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from asgiref.sync import iscoroutinefunction
+
 from wsadapter.calling import call
 from wsadapter.wire.cadence import Cadence
 from wsadapter.wire.payload import Frame, encode
@@ -29,23 +31,31 @@ class Repetition:
 
     Raises:
         ValueError: the interval is not a positive number.
+        TypeError: ``get`` is no function, or ``deduplicate`` none that is called at once.
     """
 
     def __init__(
         self, get: Getter, *, interval_seconds: float, deduplicate: bool | Duplicates
     ) -> None:
+        if not callable(get):
+            raise TypeError(f"A function gives what is sent, and {get!r} is none.")
+        if not (isinstance(deduplicate, bool) or _decides_at_once(deduplicate)):
+            raise TypeError(
+                "deduplicate is True, False, or a function (last, current) -> bool that is not "
+                f"async, and not {deduplicate!r}."
+            )
         self._get = get
         self._cadence = Cadence(interval_seconds, now=time.monotonic())
         self._deduplicate = deduplicate
         self._last: Any = _NOTHING
         self._last_frame: Frame | None = None
 
-    async def run(self, send: Callable[[Frame], Awaitable[bool]], closed: Awaitable[None]) -> None:
-        """Send until the connection is closed.
+    async def run(self, send: Callable[[Frame], Awaitable[bool]], ending: Awaitable[None]) -> None:
+        """Send until the connection ends.
 
         Args:
-            send: returns False once the connection is over.
-            closed: the end, to be awaited any number of times.
+            send: returns False once nothing can be sent any more.
+            ending: comes with that; to be awaited any number of times.
         """
         while True:
             # Not in the one thread that all share: a slow one would stop everybody's.
@@ -55,7 +65,7 @@ class Repetition:
                 if not await send(frame):
                     return
                 self._last, self._last_frame = value, frame
-            if await _ends_within(closed, self._cadence.due(time.monotonic())):
+            if await _ends_within(ending, self._cadence.due(time.monotonic())):
                 return
 
     def _is_news(self, value: Any, frame: Frame) -> bool:
@@ -66,9 +76,13 @@ class Repetition:
         return not self._deduplicate(self._last, value)
 
 
-async def _ends_within(closed: Awaitable[None], seconds: float) -> bool:
+def _decides_at_once(function: object) -> bool:
+    return callable(function) and not iscoroutinefunction(function)
+
+
+async def _ends_within(ending: Awaitable[None], seconds: float) -> bool:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
-            await closed
+            await ending
             return True
     return False

@@ -114,16 +114,20 @@ def cut(send: Send) -> None:
         protocol.dropConnection(abort=True)
 
 
-async def send_close(send: Send, event: Any) -> None:
-    """Send a close frame as it is meant: daphne leaves the reason out, and refuses some codes.
+async def send_whole(send: Send, event: Any) -> None:
+    """Send an event as it is meant, where daphne would leave a part of it out.
 
-    That is daphne's and Autobahn's caution towards applications; the frame itself may have them.
+    Daphne sends no empty frame and no reason of a close, and Autobahn refuses to close with some
+    codes that only endpoints of the protocol should use; wsadapter is one.
     """
     protocol = _daphne_protocol(send)
     if protocol is None or protocol.state != protocol.STATE_OPEN:
         await send(event)
-    else:
+    elif event["type"] == "websocket.close":
         protocol.sendCloseFrame(event["code"], event.get("reason", "").encode(), False)
+    else:
+        payload: bytes | None = event.get("bytes")
+        protocol.sendMessage(event.get("text", "").encode() or payload or b"", payload is not None)
 
 
 def limit_closing(send: Send, seconds: float) -> None:

@@ -28,7 +28,6 @@ T = TypeVar("T")
 _FAILURES = (OSError, EOFError, exceptions.InvalidHandshake)
 #: HTTP statuses that blame the request, and yet ask for another one later.
 _LATER = frozenset({408, 425, 429})
-_GOING_AWAY = 1001
 
 
 class State(StrEnum):
@@ -49,6 +48,7 @@ class Refused(ConnectionClosed):
 
     def __init__(self, status: int) -> None:
         super().__init__(CloseCode.ABNORMAL, f"HTTP status {status}", ClosedBy.SERVER)
+        self.args = (f"The server refused the connection with HTTP status {status}.",)
         self.status = status
 
 
@@ -128,7 +128,9 @@ class Upkeep:
 
     async def run(self) -> None:
         """Keep it up until its end."""
-        ending: Exception = ConnectionClosed(_GOING_AWAY, "", ClosedBy.CLIENT)  # if cancelled
+        ending: Exception = ConnectionClosed(
+            CloseCode.GOING_AWAY, "", ClosedBy.CLIENT
+        )  # if cancelled
         try:
             ending = await self._reconnect()
         except Exception as error:  # whatever a function for the URL may raise
@@ -168,7 +170,7 @@ class Upkeep:
         self.dialogue.opened()
         self._enter(State.OPEN)
         writer = asyncio.create_task(self._write(wire))
-        end = ConnectionClosed(_GOING_AWAY, "", ClosedBy.CLIENT)  # if this is cancelled
+        end = ConnectionClosed(CloseCode.GOING_AWAY, "", ClosedBy.CLIENT)  # if this is cancelled
         try:
             end = await self._read(wire, writer)
         finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable
 
@@ -85,9 +86,15 @@ class Watch:
             logger.debug("Client %s: its groups are renewed later.", self._connection.client_id)
 
     async def _examine(self, check: HealthCheck) -> None:
+        held_back_at = -math.inf
         while True:
             await asyncio.sleep(check.policy.check_interval_seconds)
-            ailment = check.examine(self._connection.vitals(time.monotonic()))
+            now = time.monotonic()
+            if self._is_held_back():
+                held_back_at = now  # it is silent because nobody listens
+            vitals = self._connection.vitals(now)
+            silence_seconds = min(vitals.silence_seconds, now - held_back_at)
+            ailment = check.examine(vitals._replace(silence_seconds=silence_seconds))
             if ailment is not None:
                 health_logger.warning(
                     "Client %s is unhealthy and is closed with code %d: %s.",

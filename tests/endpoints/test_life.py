@@ -116,7 +116,7 @@ class Order(msgspec.Struct):
     ("frame", "reason"),
     [
         ("{", "The message is not valid JSON."),
-        ('{"number": "x"}', "Expected `int`, got `str`."),
+        ('{"number": "x"}', "Expected `int`, got `str`. ($.number)"),
         (b"\x00", "Expected text, got a binary frame of 1 bytes."),
     ],
     ids=["no JSON", "a wrong field", "the other kind of frame"],

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 from channels.exceptions import DenyConnection
-from django.core.exceptions import ImproperlyConfigured
 from pytest_django import Settings
 
 from tests.consumers.browser import Browser, Closed
@@ -74,21 +73,6 @@ def test_an_option_that_does_not_exist_is_refused_with_a_hint(name: str, hint: s
         websocket(**options)(echo)
     with pytest.raises(EndpointError, match=hint):
         periodic(dict, interval=1, **options)
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"heartbeat_mode": "often"},
-        {"origins": "https://x"},
-        {"groups": "red"},
-        {"subprotocols": "json"},
-    ],
-    ids=lambda options: next(iter(options)),
-)
-def test_an_option_that_cannot_work_fails_as_the_routes_are_loaded(options: Any) -> None:
-    with pytest.raises(ImproperlyConfigured, match=next(iter(options))):
-        websocket(**options)(wait).as_asgi()
 
 
 async def test_none_is_as_if_it_was_not_given(browser: Connect) -> None:

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.deployment import Deployment, DjangoServer
+from tests.deployment import Deployment, DjangoServer, ServerKind
 from tests.redis_server import RedisServer
 from tests.system.client import Closed, connected
 from tests.system.memory import forget_peak, growth
@@ -123,6 +123,22 @@ def test_a_connection_that_is_lost_breaks_it(server: DjangoServer) -> None:
         client.send(b"bytes")
         client.reset()
         until_noted(server, client.id, r"the stream broke after [05] bytes with 1006")
+
+
+@pytest.mark.parametrize("kind", ["uvicorn-frames", "daphne"])
+def test_a_server_that_stops_breaks_it(
+    kind: ServerKind, redis_server: RedisServer, project_database: Path, tmp_path: Path
+) -> None:
+    """What has arrived by then must not look as if it was all."""
+    deployment = Deployment(tmp_path, database=project_database, redis_url=redis_server.url)
+    try:
+        server = deployment.server(kind)
+        with connected(server, "/bytes/summing/") as client:
+            client.send(b"bytes")
+            server.terminate()
+        until_noted(server, client.id, r"the stream broke after [05] bytes with (1006|1012)")
+    finally:
+        deployment.stop()
 
 
 def test_a_large_upload_goes_to_a_file_in_bounded_memory(server: DjangoServer) -> None:

@@ -381,6 +381,14 @@ def test_a_client_is_held_to_its_rate_and_a_flood_is_closed(server: DjangoServer
         assert client.closed() == Closed(3013, "too many messages")
 
 
+@pytest.mark.parametrize("frame", ["", b""], ids=["text", "binary"])
+def test_an_empty_frame_is_a_frame(server: DjangoServer, frame: str | bytes) -> None:
+    with connected(server, "/talk/echo/") as client:
+        client.send(frame)
+        client.send("end")
+        assert [client.receive(), client.receive()] == [frame, "end"]
+
+
 def test_a_client_that_answers_no_ping_is_closed(server: DjangoServer) -> None:
     with connected(server, "/talk/beating/") as client:
         assert client.closed() == Closed(3012, "no pong")

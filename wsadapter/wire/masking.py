@@ -111,6 +111,11 @@ def _unquoted(text: str) -> str:
     return unquote_plus(_layered_percent.sub("%", text))
 
 
+def is_secret(name: str) -> bool:
+    """Whether a value of this name is not for a log."""
+    return _secret_name.search(name) is not None
+
+
 def one_line(text: str) -> str:
     """What somebody else wrote, with control characters escaped: nobody forges a line of a log."""
     if text.isprintable():
