@@ -304,3 +304,27 @@ def test_the_names_of_what_was_wrapped_are_known() -> None:
 
     elsewhere: Function = wraps(paint)(FunctionType(call.__code__, {}))
     assert bound(elsewhere, "colour=red") == {"colour": Colour.RED}
+
+
+def test_what_the_site_has_bound_no_browser_overrides() -> None:
+    async def enter(connection: Connection, room: str, is_admin: bool = False) -> None: ...
+
+    inner = partial(enter, is_admin=True)
+    assert bound(partial(inner, room="public"), "room=private&is_admin=false") == {}
+    assert bound(inner, "room=private&is_admin=false") == {"room": "private"}
+
+
+def test_a_method_is_no_endpoint() -> None:
+    class Chat:
+        async def talk(self, connection: Connection) -> None: ...
+
+    with pytest.raises(EndpointError, match=r"Chat\.talk is a method"):
+        Parameters(Chat.talk)
+
+
+def test_a_secret_is_not_repeated() -> None:
+    async def enter(connection: Connection, token: int) -> None: ...
+
+    with pytest.raises(InvalidMessage) as refused:
+        bound(enter, "token=hunter2")
+    assert refused.value.message == "The parameter token is wrong."

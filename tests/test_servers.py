@@ -693,3 +693,36 @@ async def test_a_client_that_offers_none_is_accepted_all_the_same(
 def test_other_servers_have_nothing_to_decline() -> None:
     servers.decline_compression(daphne_send()[0])
     servers.decline_compression(unknown_send)
+
+
+# Clients that are not listened to any more
+
+
+async def test_uvicorn_stops_reading_from_who_floods(uvicorn: Callable[..., Peer]) -> None:
+    """Otherwise it parses all that comes, to drop it."""
+    peer = uvicorn()
+    protocol = await peer.open()
+    paused: list[bool] = []
+    protocol.transport.pause_reading = lambda: paused.append(True)
+    servers.hear_no_more(peer.send)
+    assert paused == [True]
+
+
+def test_from_an_unknown_server_nothing_is_asked() -> None:
+    servers.hear_no_more(unknown_send)
+    servers.cut_unread(unknown_send, 1)
+
+
+@pytest.mark.parametrize("waits", [0, 1], ids=["nothing", "something"])
+async def test_uvicorn_drops_later_what_nobody_reads(
+    uvicorn: Callable[..., Peer], monkeypatch: pytest.MonkeyPatch, waits: int
+) -> None:
+    peer = uvicorn()
+    protocol = await peer.open()
+    monkeypatch.setattr(protocol.transport, "get_write_buffer_size", lambda: waits, raising=False)
+    monkeypatch.setattr(protocol.transport, "abort", "abort", raising=False)
+    later: list[Any] = []
+    loop = SimpleNamespace(call_later=lambda *arguments: later.append(arguments))
+    monkeypatch.setattr("wsadapter.servers.asyncio.get_running_loop", lambda: loop)
+    servers.cut_unread(peer.send, 1.5)
+    assert later == ([(1.5, "abort")] if waits else [])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import codecs
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Protocol
 
@@ -146,8 +147,9 @@ class ByteWriter:
         self._closed_error = closed_error
         self._decoder = None if binary else codecs.getincrementaldecoder("utf-8")()
         self._max_unsent_bytes = max_unsent_bytes
-        # With the bytes of each.
-        self._unsent: list[tuple[asyncio.Future[bool], int]] = []
+        # With the bytes of each, oldest first, as they leave.
+        self._unsent: deque[tuple[asyncio.Future[bool], int]] = deque()
+        self._unsent_bytes = 0
         self._ended = False
 
     def write(self, data: Bytes) -> None:
@@ -205,21 +207,23 @@ class ByteWriter:
 
     def _send(self, frame: Frame, size: int) -> None:
         self._unsent.append((self._post(frame), size))
+        self._unsent_bytes += size
         self._forget_sent()
 
     def _make_sure_of_room(self) -> None:
         self._forget_sent()
-        unsent = sum(size for _, size in self._unsent)
-        if unsent > self._max_unsent_bytes:
+        if self._unsent_bytes > self._max_unsent_bytes:
             raise BufferError(
-                f"{unsent} bytes wait to be read by the client: await drain() after write()."
+                f"{self._unsent_bytes} bytes wait to be read by the client: await drain() after "
+                "write()."
             )
 
     def _forget_sent(self) -> None:
-        done = [taken for taken, _ in self._unsent if taken.done()]
-        self._unsent = [waits for waits in self._unsent if not waits[0].done()]
-        if not all(taken.result() for taken in done):
-            raise self._closed_error()
+        while self._unsent and self._unsent[0][0].done():
+            taken, size = self._unsent.popleft()
+            self._unsent_bytes -= size
+            if not taken.result():
+                raise self._closed_error()
 
 
 class Reader(Protocol):

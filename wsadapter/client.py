@@ -181,10 +181,13 @@ class Client:
             QueueFull: ``max_queued`` messages wait for a connection.
         """
         request = self._upkeep.dialogue.ask(type, fields)
+        # Of its own: a thousand requests are not all woken by each reply.
+        settled = asyncio.Event()
+        request.on_outcome = settled.set
         try:
             async with asyncio.timeout(timeout):
                 await self._say(request)
-                await self._upkeep.inward.until(lambda: request.outcome)
+                await settled.wait()
         except TimeoutError:
             raise ReadTimeout(f'"{type}" had no reply within {timeout:g} seconds.') from None
         except ConnectionClosed as end:

@@ -26,7 +26,7 @@ from wsadapter.outlet import CLOSE_SECONDS, Outgoing, Outlet, State
 from wsadapter.repetition import Duplicates, Getter, Repetition
 from wsadapter.servers import Send
 from wsadapter.store.operations import ClientInfo
-from wsadapter.tasks import Tasks
+from wsadapter.tasks import Tasks, causes
 from wsadapter.turns import turns
 from wsadapter.wire.conversion import json_reader
 from wsadapter.wire.health import Vitals
@@ -448,7 +448,7 @@ class Connection(Outlet):
         return self._tasks.create(coroutine, name)
 
     def _task_failed(self, task: asyncio.Task[Any], error: BaseException) -> None:
-        if isinstance(error, ConnectionClosed) and self.state is not State.OPEN:
+        if self.is_its_end(error):
             return
         if not isinstance(error, PeerError):  # else it has been counted
             self.stats.errors += 1
@@ -508,6 +508,12 @@ class Connection(Outlet):
             if self.state is State.CLOSED:
                 self._closed.come()
         return self._closed
+
+    def is_its_end(self, error: BaseException) -> bool:
+        """Whether an error says no more than that this connection is over."""
+        return self.state is not State.OPEN and all(
+            isinstance(cause, ConnectionClosed) for cause in causes(error)
+        )
 
     def _ending(self) -> Closed:
         """As `closed`, but comes as soon as nothing can be sent any more."""

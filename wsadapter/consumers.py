@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable
@@ -22,7 +23,7 @@ from wsadapter.auth import ORIGIN_CHECKED, Refusal
 from wsadapter.close_codes import NORMAL_CODES, CloseCode, ClosedBy, check_code
 from wsadapter.conf import OriginRule, settings
 from wsadapter.connection import Connection
-from wsadapter.errors import ConnectionClosed, InvalidMessage, StoreUnavailable
+from wsadapter.errors import InvalidMessage, StoreUnavailable
 from wsadapter.gate import Gate
 from wsadapter.groups import EVERYONE, SILENT, client_group, layer_name, silent_group, user_group
 from wsadapter.handlers import Handler, collect
@@ -50,6 +51,8 @@ handler_logger = logging.getLogger("wsadapter.handlers")
 
 Receive = Callable[[], Awaitable[Message]]
 
+#: Frames that are read before others have their turn.
+FRAMES_PER_TURN = 64
 #: Seconds that clean-up may take for each of its parts: handlers, layer and store, disconnect().
 CLEANUP_SECONDS = 2.0
 
@@ -181,29 +184,35 @@ class AdapterConsumer(AsyncWebsocketConsumer):
         if message["type"] != "websocket.connect":
             self.connection.end(CloseCode.ABNORMAL)
             return
-        refusal = await self._admit()
-        if frame_log.on:
-            frame_log.opened(self.connection.client_id, self.scope)
-        if self.connection.state is State.CLOSED:
-            return
-        if refusal is not None:
-            await self._refuse(refusal)
-        else:
-            self._inbox.put_frame(message)
-            self._work_soon()
-        await self._pump(receive)
+        # Nothing but its end may come before the handshake's: who leaves meanwhile is let go.
+        ahead = asyncio.ensure_future(receive())
+        try:
+            refusal = await self._admit_unless_left(ahead)
+            if frame_log.on:
+                frame_log.opened(self.connection.client_id, self.scope)
+            if self.connection.state is State.CLOSED:
+                return
+            if refusal is not None:
+                await self._refuse(refusal)
+            else:
+                self._inbox.put_frame(message)
+                self._work_soon()
+            await self._pump(await ahead, receive)
+        finally:
+            ahead.cancel()
 
-    async def _pump(self, receive: Receive) -> None:
+    async def _pump(self, message: Message, receive: Receive) -> None:
         """Read the browser's frames, always: a server that is not read from sees no pongs."""
-        while True:
-            message = await receive()
+        for number in itertools.count(1):
             if message["type"] == "websocket.disconnect":
                 self._note_end(message)
                 return
-            if self.connection.state in (State.CLOSING, State.CLOSED):
-                continue
-            if self._gate.lets_pass(_frame_of(message)):
+            ends = self.connection.state in (State.CLOSING, State.CLOSED)
+            if not ends and self._gate.lets_pass(_frame_of(message)):
                 await self._take_in(message)
+            if number % FRAMES_PER_TURN == 0:
+                await asyncio.sleep(0)  # where many wait, reading them suspends nowhere else
+            message = await receive()
 
     async def _take_in(self, message: Message) -> None:
         """Hand a frame to whoever reads: handlers, or code that calls the connection."""
@@ -250,6 +259,27 @@ class AdapterConsumer(AsyncWebsocketConsumer):
         if settings.user_id_from is not None:
             return auth.from_request(self.scope, settings.user_id_from) or None
         return self.scope.get("user")
+
+    async def _admit_unless_left(self, ahead: asyncio.Future[Message]) -> Refusal | None:
+        """The same, given up when the browser leaves meanwhile."""
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(None) as limit:
+
+                def leave(_: object) -> None:
+                    if _is_end(ahead):
+                        limit.reschedule(loop.time())
+
+                ahead.add_done_callback(leave)
+                try:
+                    return await self._admit()
+                finally:
+                    ahead.remove_done_callback(leave)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            self._note_end(ahead.result())
+            return None
 
     async def _admit(self) -> Refusal | None:
         """Find out who is connecting, and whether they may stay.
@@ -475,15 +505,13 @@ class AdapterConsumer(AsyncWebsocketConsumer):
             await self.dispatch(message)
         except StopConsumer:
             raise
-        except ConnectionClosed as end:
-            if self.connection.state is State.OPEN:  # it is another one that has ended
-                await self._fail(message, end)
         except asyncio.CancelledError as error:
             if is_being_cancelled():
                 raise
             await self._fail(message, error)
         except Exception as error:
-            await self._fail(message, error)
+            if not self.connection.is_its_end(error):
+                await self._fail(message, error)
 
     async def _fail(self, message: Message, error: BaseException) -> None:
         """One message fails; the connection and the messages after it do not."""
@@ -686,15 +714,21 @@ class AdapterConsumer(AsyncWebsocketConsumer):
                 what,
                 CLEANUP_SECONDS,
             )
-        except (Exception, asyncio.CancelledError):
+        except asyncio.CancelledError as error:
             if is_being_cancelled():
                 raise
-            handler_logger.exception(
-                "%s: %s of client %s failed.",
-                type(self).__name__,
-                what,
-                self.connection.client_id,
-            )
+            self._note_failure(what, error)
+        except Exception as error:
+            self._note_failure(what, error)
+
+    def _note_failure(self, what: str, error: BaseException) -> None:
+        handler_logger.error(
+            "%s: %s of client %s failed.",
+            type(self).__name__,
+            what,
+            self.connection.client_id,
+            exc_info=error,
+        )
 
     async def _report_end(self) -> None:
         if not self._registered or self._node is None:
@@ -725,7 +759,11 @@ _OWN_NAMES = frozenset(dir(AdapterConsumer))
 
 
 def is_being_cancelled() -> bool:
-    """Whether a CancelledError is for this very task, not from one that user code awaited."""
+    """Whether a CancelledError is for this very task, not from one that user code awaited.
+
+    To be asked of nothing else: a task group that has failed leaves its mark on the task, before
+    Python 3.13.
+    """
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 
@@ -749,6 +787,13 @@ def _describe(message: Message) -> str:
         return f"the message {envelope.decode(text).type!r}"
     except InvalidMessage:
         return "a text frame"
+
+
+def _is_end(received: asyncio.Future[Message]) -> bool:
+    """Whether what a server has given is that the browser has left."""
+    if received.cancelled() or received.exception() is not None:
+        return False
+    return bool(received.result()["type"] == "websocket.disconnect")
 
 
 def _frame_of(message: Message) -> Frame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import difflib
+import functools
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, Concatenate, ParamSpec, TypedDict, Unpack, overload
 
@@ -15,10 +16,10 @@ from wsadapter.close_codes import CloseCode
 from wsadapter.conf import OriginRule
 from wsadapter.connection import Connection
 from wsadapter.consumers import AdapterConsumer, handler_logger, is_being_cancelled
-from wsadapter.errors import ConnectionClosed, EndpointError, InvalidMessage, PeerError
-from wsadapter.outlet import State
+from wsadapter.errors import EndpointError, InvalidMessage, PeerError
 from wsadapter.parameters import Parameters
 from wsadapter.repetition import Duplicates, Getter, Repetition
+from wsadapter.tasks import causes
 from wsadapter.wire.health import HealthPolicy
 from wsadapter.wire.limits import RateLimit
 from wsadapter.wire.masking import one_line
@@ -134,35 +135,43 @@ class EndpointConsumer(AdapterConsumer):
 
     async def _run(self, arguments: dict[str, Any]) -> None:
         """Call the function; the connection ends as it does."""
-        ending = await self._converse(arguments)
+        try:
+            ending = await self._converse(arguments)
+        except asyncio.CancelledError:  # by whomever: nobody talks with this client any more
+            self.connection.close_soon(CloseCode.INTERNAL_ERROR, "internal error")
+            raise
         self.connection.close_soon(*ending, drain=True)
         # Not in a finally: with an exception in the air, the thread would keep it.
         await db.aclose_old_connections()
 
     async def _converse(self, arguments: dict[str, Any]) -> tuple[int, str]:
         """Call the function. Returns the code and the reason to close with."""
-        connection = self.connection
         try:
-            await self.endpoint.function(connection, **arguments)
-        except PeerError as error:
-            mistake = _described(error)
-            handler_logger.warning(
-                "Client %s of %s erred: %s",
-                connection.client_id,
-                type(self).__name__,
-                one_line(mistake),
-            )
-            return CloseCode.BAD_REQUEST, mistake
-        except (Exception, asyncio.CancelledError) as error:
+            await self.endpoint.function(self.connection, **arguments)
+        except asyncio.CancelledError as error:
             if is_being_cancelled():
                 raise
-            if isinstance(error, ConnectionClosed) and connection.state is not State.OPEN:
+            return self._failed(error)
+        except Exception as error:
+            if self.connection.is_its_end(error):
                 return CloseCode.NORMAL, ""
-            self._note_failure(error)
-            return CloseCode.INTERNAL_ERROR, "internal error"
+            mistakes = [cause for cause in causes(error) if isinstance(cause, PeerError)]
+            if len(mistakes) == len(causes(error)):
+                return self._erred(mistakes[0])
+            return self._failed(error)
         return CloseCode.NORMAL, ""
 
-    def _note_failure(self, error: BaseException) -> None:
+    def _erred(self, error: PeerError) -> tuple[int, str]:
+        mistake = _described(error)
+        handler_logger.warning(
+            "Client %s of %s erred: %s",
+            self.connection.client_id,
+            type(self).__name__,
+            one_line(mistake),
+        )
+        return CloseCode.BAD_REQUEST, mistake
+
+    def _failed(self, error: BaseException) -> tuple[int, str]:
         self.connection.stats.errors += 1
         handler_logger.error(
             "The endpoint %s failed with client %s.",
@@ -170,6 +179,7 @@ class EndpointConsumer(AdapterConsumer):
             self.connection.client_id,
             exc_info=error,
         )
+        return CloseCode.INTERNAL_ERROR, "internal error"
 
 
 @overload
@@ -254,4 +264,6 @@ def _described(error: PeerError) -> str:
 
 
 def _name_of(function: Any) -> str:
+    while isinstance(function, functools.partial):
+        function = function.func
     return getattr(function, "__name__", None) or type(function).__name__

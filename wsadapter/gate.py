@@ -48,7 +48,7 @@ class Gate:
         self._count(frame, now)
         if exceeds(frame, self._max_message_size):
             reason = f"a message may have {self._max_message_size} bytes"
-            self._connection.close_soon(CloseCode.BAD_REQUEST, reason)
+            self._connection.close_on_flood(CloseCode.BAD_REQUEST, reason)
             return False
         kind = envelope.heartbeat(frame) if isinstance(frame, str) else None
         if kind == "ws:pong":
@@ -74,7 +74,7 @@ class Gate:
     def _slow_down(self, bucket: TokenBucket, frame: Frame, retry_after: float) -> None:
         """Refuse what is above the rate limit, and in the end the one who goes on sending."""
         if bucket.flooding:
-            self._connection.close_soon(CloseCode.TOO_MANY, "too many messages")
+            self._connection.close_on_flood(CloseCode.TOO_MANY, "too many messages")
             return
         self._connection.stats.errors += 1
         error = InvalidMessage(

@@ -35,6 +35,9 @@ ITEM_BYTES = 350
 #: Seconds from our close frame to the server's word that the connection is over.
 CLOSE_SECONDS = 5.0
 
+#: The same where the client sends too much, and is not listened to meanwhile.
+FLOOD_SECONDS = 1.0
+
 #: A task that sends gives way to others after so many bytes, what each frame costs included.
 TURN_BYTES = 16 * 1024
 
@@ -116,6 +119,7 @@ class Outlet:
     __slots__ = (
         "_at_once_bytes",
         "_close_at_accept",
+        "_closing_seconds",
         "_cork",
         "_corked",
         "_frames",
@@ -181,6 +185,7 @@ class Outlet:
         self._corked: Joined | None = None
         self._writer: asyncio.Task[None] | None = None
         self._on_closing = on_closing
+        self._closing_seconds = CLOSE_SECONDS
         # What was sent since the last time that a sender gave way.
         self._at_once_bytes = 0
         self._untold_drops = 0
@@ -420,6 +425,7 @@ class Outlet:
         # In the last lane, it is the last of all: nothing is added any more.
         self._outbox.put_control(Outgoing(event, 0), 0, Priority.LOW)
         self.state = State.CLOSING
+        self._closing_seconds = timeout
         servers.limit_closing(self._send, timeout)
         self._ends()
         self._flush()
@@ -450,10 +456,17 @@ class Outlet:
         self._on_closing = _ignored
         self._outbox = self.stats.outbox = _NO_OUTBOX
 
+    def close_on_flood(self, code: int, reason: str) -> None:
+        """Close, and listen no more: whoever sends too much would go on."""
+        self.close_soon(code, reason, timeout=FLOOD_SECONDS)
+        servers.hear_no_more(self._send)
+
     async def stop_writing(self, *, cut: bool) -> None:
         """End the writer task; with ``cut``, drop what the transport still holds."""
         if cut:
             servers.cut(self._send)
+        else:
+            servers.cut_unread(self._send, self._closing_seconds)
         if self._writer is not None:
             await end_task(self._writer)
 
@@ -502,8 +515,9 @@ class Outlet:
         return False
 
     def _hand_over(self, event: Message, size: int) -> Awaitable[None]:
-        # A close frame, or an empty one.
-        return self._send(event) if size else servers.send_whole(self._send, event)
+        if 0 < size <= servers.PLAIN_BYTES:
+            return self._send(event)
+        return servers.send_whole(self._send, event)  # a close frame has no size
 
     def _peer_has_left(self) -> bool:
         """Whether more waits for a transport that only pretends to take it."""
@@ -528,7 +542,9 @@ class Outlet:
         """Wait for the transport, so that what waits here can still be taken back or overtaken."""
         if self._writable is not None:
             await self._writable.wait()
-        while self._held_bytes is not None and self._held_bytes() > self._max_held_bytes:  # noqa: ASYNC110 - a Twisted transport tells nobody
+        while self._held_bytes is not None and self._held_bytes() > self._max_held_bytes:
+            if servers.is_closing(self._send):
+                raise ConnectionResetError("the peer has left")
             await asyncio.sleep(HELD_POLL_SECONDS)
 
     async def _write(self, suspended: tuple[Outgoing, Awaitable[None]] | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -67,7 +68,14 @@ class Parameters:
                 f"The endpoint {self._name} takes no connection; its first parameter is the "
                 f"connection: async def {function.__name__}(connection)."
             )
-        self._parameters = [self._parameter(each) for each in declared[1:] if self._is_named(each)]
+        if declared[0].name == "self":
+            raise EndpointError(
+                f"The endpoint {self._name} is a method; an endpoint is a function, which is "
+                "called with nothing but its connection and parameters."
+            )
+        bound = _bound_names(function)
+        others = [each for each in declared[1:] if each.name not in bound]
+        self._parameters = [self._parameter(each) for each in others if self._is_named(each)]
 
     def bind(self, scope: Scope) -> dict[str, Any]:
         """The keyword arguments for a connection.
@@ -140,6 +148,15 @@ class Parameters:
             return text_converter(hints[parameter.name])
         except (TypeError, NameError, AttributeError):
             return None
+
+
+def _bound_names(function: Any) -> set[str]:
+    """What the site has bound already, which no browser may override."""
+    names: set[str] = set()
+    while isinstance(function, functools.partial):
+        names |= function.keywords.keys()
+        function = function.func
+    return names
 
 
 def _read(parameter: Parameter, texts: list[str]) -> Any:

@@ -16,7 +16,12 @@ from typing import Any, Protocol, cast
 
 from channels.sessions import InstanceSessionWrapper
 
+from wsadapter.wire.frames import frame_bytes
+
 Send = Callable[[Any], Awaitable[None]]
+
+#: Bytes: frames of up to so many, but for empty ones, every server sends as they are.
+PLAIN_BYTES = 64 * 1024
 
 #: The ASGI extension of a server that takes ready frames: ``{"writer": FrameWriter}``. The object
 #: whose method ``send`` is has the same writer as its attribute ``frame_writer``.
@@ -118,7 +123,8 @@ async def send_whole(send: Send, event: Any) -> None:
     """Send an event as it is meant, where daphne would leave a part of it out.
 
     Daphne sends no empty frame and no reason of a close, and Autobahn refuses to close with some
-    codes that only endpoints of the protocol should use; wsadapter is one.
+    codes that only endpoints of the protocol should use; wsadapter is one. What daphne takes from
+    clients at most, Autobahn refuses to send as well.
     """
     protocol = _daphne_protocol(send)
     if protocol is None or protocol.state != protocol.STATE_OPEN:
@@ -126,8 +132,8 @@ async def send_whole(send: Send, event: Any) -> None:
     elif event["type"] == "websocket.close":
         protocol.sendCloseFrame(event["code"], event.get("reason", "").encode(), False)
     else:
-        payload: bytes | None = event.get("bytes")
-        protocol.sendMessage(event.get("text", "").encode() or payload or b"", payload is not None)
+        frame = event["text"] if event.get("text") is not None else event["bytes"]
+        protocol.transport.write(frame_bytes(frame, 0))
 
 
 def limit_closing(send: Send, seconds: float) -> None:
@@ -139,6 +145,30 @@ def limit_closing(send: Send, seconds: float) -> None:
         protocol.close_timeout = seconds
     elif (protocol := _daphne_protocol(send)) is not None:
         protocol.closeHandshakeTimeout = seconds
+
+
+def cut_unread(send: Send, seconds: float) -> None:
+    """Drop a connection that is over, but whose client does not read the rest, after a while.
+
+    Servers wait for it without limit, and uvicorn cannot stop meanwhile.
+    """
+    abort: Callable[[], None] | None = None
+    if (protocol := _uvicorn_protocol(send)) is not None:
+        abort = protocol.transport.abort if protocol.transport.get_write_buffer_size() else None
+    elif (protocol := _daphne_protocol(send)) is not None:
+        transport = protocol.transport
+        abort = transport.abortConnection if _buffered_bytes(transport) else None
+    if abort is not None:
+        asyncio.get_running_loop().call_later(seconds, abort)
+
+
+def hear_no_more(send: Send) -> None:
+    """Read nothing from a client that floods and is on its way out, where it would cost others.
+
+    Uvicorn goes on parsing what it drops, until the client has answered or its time is up.
+    """
+    if (protocol := _uvicorn_protocol(send)) is not None:
+        protocol.transport.pause_reading()
 
 
 def is_closing(send: Send) -> bool:

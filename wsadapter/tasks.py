@@ -16,6 +16,13 @@ T = TypeVar("T")
 PATIENCE_SECONDS = 2.0
 
 
+def causes(error: BaseException) -> list[BaseException]:
+    """The errors that a group of them, as task groups raise it, is made of; else the error."""
+    if not isinstance(error, BaseExceptionGroup):
+        return [error]
+    return [cause for inner in error.exceptions for cause in causes(inner)]
+
+
 class Tasks:
     """The tasks of one connection.
 

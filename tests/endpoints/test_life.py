@@ -16,6 +16,7 @@ from tests.waiting import aeventually
 from wsadapter import (
     Connection,
     ConnectionClosed,
+    InvalidMessage,
     State,
     abroadcast,
     adisconnect_client,
@@ -24,8 +25,10 @@ from wsadapter import (
     aonline_count,
     asend_to_client,
     asend_to_user,
+    periodic,
     websocket,
 )
+from wsadapter.consumers import FRAMES_PER_TURN
 from wsadapter.layers import InMemoryChannelLayer
 from wsadapter.signals import client_connected, client_disconnected
 
@@ -252,6 +255,121 @@ async def test_however_it_ends_the_function_has_ended_with_it(
         await adisconnect_client(client_id)
         await client.closed()
     assert len(watched.notes) == 1
+
+
+# Task groups, whose errors come in groups, and which leave their mark on the task (Python 3.11)
+
+
+async def fail(error: Exception) -> None:
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(LookupError("no such thing"), 1011), (InvalidMessage("invalid", "not that"), 3501)],
+    ids=["an error", "a mistake of the client"],
+)
+async def test_what_a_task_group_raises_ends_the_connection_as_what_it_is_made_of(
+    browser: Connect, log: Log, error: Exception, code: int
+) -> None:
+    @websocket
+    async def grouped(connection: Connection) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(fail(error))
+            group.create_task(asyncio.Event().wait())  # type: ignore[arg-type]
+
+    client = browser(grouped.as_asgi())
+    await client.open()
+    assert (await client.closed()).code == code
+    assert len(log.lines("handlers")) == 1
+    assert len(log.tracebacks) == (code == 1011)
+
+
+async def test_an_error_after_one_that_was_caught_is_an_error_as_well(
+    browser: Connect, log: Log
+) -> None:
+    @websocket
+    async def grouped(connection: Connection) -> None:
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(fail(LookupError()))
+                group.create_task(asyncio.Event().wait())  # type: ignore[arg-type]
+        except* LookupError:
+            pass
+        raise ValueError("another one")
+
+    client = browser(grouped.as_asgi())
+    await client.open()
+    assert await client.closed() == Closed(1011, "internal error")
+    assert len(log.tracebacks) == 1
+
+
+async def test_a_client_that_leaves_a_task_group_is_no_error(browser: Connect, log: Log) -> None:
+    @websocket
+    async def both_ways(connection: Connection) -> None:
+        async def read() -> None:
+            while True:
+                await connection.receive()
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(read())
+            group.create_task(connection.send_periodically(lambda: "tick", interval=1000))
+
+    client = browser(both_ways.as_asgi())
+    await client.open()
+    assert await client.receive() == "tick"
+    await client.leave()
+    assert not log.tracebacks and not log.lines("handlers")
+
+
+async def test_a_function_that_cancels_itself_leaves_no_connection_open(
+    browser: Connect, log: Log
+) -> None:
+    @websocket
+    async def giving_up(connection: Connection) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.sleep(0)
+
+    client = browser(giving_up.as_asgi())
+    await client.open()
+    assert (await client.closed()).code == 1011
+
+
+async def test_a_client_that_leaves_while_it_is_identified_is_let_go(
+    browser: Connect, watched: Watched
+) -> None:
+    async def authenticate(scope: Any) -> None:
+        try:
+            watched.begun.set()
+            await asyncio.Event().wait()
+        finally:
+            watched.over.set()
+
+    @websocket(authenticate=authenticate)
+    async def waiting(connection: Connection) -> None:
+        """Nobody comes as far as this."""
+
+    client = browser(waiting.as_asgi())
+    await client.send_input({"type": "websocket.connect"})
+    await watched.begun.wait()
+    await client.send_input({"type": "websocket.disconnect", "code": 1006})
+    await client.wait(10)
+    assert watched.over.is_set()
+
+
+async def test_a_flood_that_nobody_reads_leaves_others_their_turn(browser: Connect) -> None:
+    client = browser(periodic(lambda: "tick", interval=1000).as_asgi())
+    await client.open()
+    assert await client.receive() == "tick"
+    for _ in range(20 * FRAMES_PER_TURN):
+        client.input_queue.put_nowait({"type": "websocket.receive", "text": "x"})
+    turns = 0
+    while not client.input_queue.empty():
+        await asyncio.sleep(0)
+        turns += 1
+    assert turns >= 20
 
 
 async def test_who_reads_gets_what_had_arrived_and_then_the_end(

@@ -177,7 +177,7 @@ async def test_it_takes_the_options_of_an_endpoint(browser: Connect) -> None:
 
 
 @pytest.mark.parametrize(
-    ("get", "name"), [(dict, "dict"), (Answers(1), "Answers"), (partial(dict), "partial")]
+    ("get", "name"), [(dict, "dict"), (Answers(1), "Answers"), (partial(dict), "dict")]
 )
 def test_its_name_is_that_of_the_getter(get: Callable[[], Any], name: str) -> None:
     endpoint = periodic(get, interval=1)

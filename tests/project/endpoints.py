@@ -192,6 +192,14 @@ class Conflicting(AdapterConsumer):
 
 
 @websocket
+async def large(connection: Connection, size: int) -> None:
+    """Send frames that are larger than what a client may send."""
+    await connection.send(bytes(size))
+    await connection.send("x" * size)
+    await connection.send("last")
+
+
+@websocket
 async def closing(connection: Connection, code: int, reason: str = "") -> None:
     """Close after three frames that are still on their way."""
     for number in range(3):

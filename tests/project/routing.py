@@ -23,6 +23,7 @@ websocket_urlpatterns = [
     path("talk/stating/", endpoints.stating.as_asgi()),
     path("talk/talking/", endpoints.Talking.as_asgi()),
     path("talk/conflicting/", endpoints.Conflicting.as_asgi()),
+    path("talk/large/", endpoints.large.as_asgi()),
     path("talk/closing/<int:code>/", endpoints.closing.as_asgi()),
     path("talk/cutting/<int:frames>/", endpoints.cutting.as_asgi()),
     path("talk/occupied/<str:occupation>/", endpoints.occupied.as_asgi()),

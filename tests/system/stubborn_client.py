@@ -8,6 +8,7 @@ import socket
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from websockets.client import ClientProtocol
@@ -45,6 +46,18 @@ class StubbornClient:
 
     def send(self, message: str | bytes) -> None:
         self.socket.sendall(serialised(message))
+
+    def send_close(self, code: int) -> None:
+        self.socket.sendall(Frame(Opcode.CLOSE, Close(code, "").serialize()).serialize(mask=True))
+
+    def is_let_go(self) -> bool:
+        """Whether the server's process has closed its socket; the kernel may still send from it."""
+        ends = self.socket.getpeername()[1], self.socket.getsockname()[1]
+        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+            _, local, remote, *fields = line.split()
+            if tuple(int(end.rpartition(":")[2], 16) for end in (local, remote)) == ends:
+                return fields[6] == "0"  # the inode: it belongs to no process any more
+        return True
 
     def offer(self, data: bytes, *, patience_seconds: float) -> int:
         """Push bytes until nobody takes them for so long. Returns how many were taken."""

@@ -16,6 +16,7 @@ from tests.system.client import Closed, connected
 from tests.system.memory import forget_peak, growth
 from tests.system.notes import until_noted
 from tests.system.stubborn_client import serialised, stubborn
+from tests.waiting import eventually
 
 END = '{"type": "ws:end"}'
 
@@ -25,7 +26,7 @@ FRAME_BYTES = 64 * 1024
 
 UPLOAD_BYTES = 256 * MEBIBYTE
 #: What a server's memory may grow by meanwhile: a few frames, and what its allocator keeps.
-UPLOAD_GROWTH_BYTES = 48 * MEBIBYTE
+UPLOAD_GROWTH_BYTES = 4 * MEBIBYTE
 
 #: What a client tries to push into a server that does not read, and what kernels may take of it.
 PUSHED_BYTES = 64 * MEBIBYTE
@@ -139,6 +140,14 @@ def test_a_server_that_stops_breaks_it(
         until_noted(server, client.id, r"the stream broke after [05] bytes with (1006|1012)")
     finally:
         deployment.stop()
+
+
+def test_one_who_says_goodbye_and_does_not_read_is_let_go(server: DjangoServer) -> None:
+    """The server would keep what waits for it, for as long as its socket is open."""
+    with stubborn(server, "/bytes/downloading/?chunks=200&size=65536") as client:
+        client.send_close(1000)
+        assert not client.is_let_go()
+        eventually(client.is_let_go, within_seconds=20)
 
 
 def test_a_large_upload_goes_to_a_file_in_bounded_memory(server: DjangoServer) -> None:

@@ -381,6 +381,14 @@ def test_a_client_is_held_to_its_rate_and_a_flood_is_closed(server: DjangoServer
         assert client.closed() == Closed(3013, "too many messages")
 
 
+def test_a_frame_may_be_larger_than_what_a_client_may_send(server: DjangoServer) -> None:
+    size = 3 << 19
+    with connected(server, f"/talk/large/?size={size}") as client:
+        assert client.receive() == bytes(size)
+        assert client.receive() == "x" * size
+        assert client.receive() == "last"
+
+
 @pytest.mark.parametrize("frame", ["", b""], ids=["text", "binary"])
 def test_an_empty_frame_is_a_frame(server: DjangoServer, frame: str | bytes) -> None:
     with connected(server, "/talk/echo/") as client:

@@ -28,6 +28,13 @@ SECRET_NAMES = [
     "csrfmiddlewaretoken",
     "credentials",
     "private_key",
+    "passcode",
+    "signature",
+    "pass",
+    "user-pin",
+    "jwt",
+    "auth",
+    "url-sig",
 ]
 
 
@@ -48,6 +55,8 @@ def test_a_secret_of_any_type_is_masked_at_any_depth(name: str, value: Any) -> N
         '{"type": "chat.say", "text": "hi"',
         "plain text, with room=7 and nothing to hide",
         "forgot my password",
+        '{"author": "ada", "passenger": 7, "shopping": true, "sigma": 1}',
+        "see https://shop.example/@ada",
         "",
     ],
 )
@@ -204,3 +213,16 @@ def test_no_text_takes_for_ever(part: str) -> None:
 def test_what_somebody_else_wrote_stays_on_its_line(text: str) -> None:
     assert one_line(text).isprintable()
     assert one_line(text) == text or not text.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Basic dXNlcjpodW50ZXIy", "Basic ***"),
+        ("https://ada:hunter2@shop.example/", "https://***@shop.example/"),
+        ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiI3In0.c2lnbmF0dXJl", "***"),
+        ('{"note": "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiI3In0.c2ln"}', '{"note":"***"}'),
+    ],
+)
+def test_some_secrets_are_known_by_their_looks(text: str, shown: str) -> None:
+    assert masked(text) == shown

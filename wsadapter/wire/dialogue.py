@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from wsadapter.wire.envelope import PONG, RESERVED_PREFIX
+from wsadapter.wire.masking import one_line
 from wsadapter.wire.payload import Frame, to_json
 
 logger = logging.getLogger("wsadapter.client")
@@ -38,6 +39,8 @@ class Request:
     id: int
     frame: Frame | None
     outcome: Reply | Failure | None = None
+    #: Called once there is one.
+    on_outcome: Callable[[], object] | None = None
 
 
 class Dialogue:
@@ -156,7 +159,9 @@ class Dialogue:
     def _failed(self, message: dict[str, Any]) -> None:
         code, sentence = str(message.get("code")), str(message.get("message"))
         if not self._settle(message.get("id"), Failure(code, sentence, message.get("path"))):
-            logger.warning("The server could not take a message: %s (%s)", sentence, code)
+            logger.warning(
+                "The server could not take a message: %s (%s)", one_line(sentence), one_line(code)
+            )
 
     def _settle(self, id: object, outcome: Reply | Failure) -> bool:
         """Whether a request waited for that."""
@@ -165,6 +170,8 @@ class Dialogue:
         if request is None:
             return False
         request.outcome = outcome
+        if request.on_outcome is not None:
+            request.on_outcome()
         return True
 
 

@@ -23,12 +23,14 @@ MAX_TEXT_LENGTH = 64 * 1024
 
 _NAMES = (
     r"(?:password|passwd|passphrase|pwd|secret|token|ticket|authori[sz]ation|cookie|session|csrf"
-    r"|credential|(?:api|access|private)[\s_-]?key)"
+    r"|credential|(?:api|access|private)[\s_-]?key|passcode|signature"
+    # Short ones count as whole words only: an author is no secret.
+    r"|(?<![a-z])(?:pass|pw|pin|otp|cvv|cvc|jwt|auth|sig)(?![a-z]))"
 )
 _secret_name = re.compile(_NAMES, re.IGNORECASE)
 
 # An escape may spell a name: "p\u0061ssword".
-_hint = re.compile(rf"{_NAMES}|bearer\s|\\u", re.IGNORECASE)
+_hint = re.compile(rf"{_NAMES}|(?:bearer|basic)\s|\\u|eyJ|://[^/\s]*@", re.IGNORECASE)
 
 _escaped_ascii = re.compile(r"\\u00([2-7][0-9a-f])", re.IGNORECASE)
 
@@ -52,7 +54,10 @@ _pair = re.compile(
     re.IGNORECASE | re.VERBOSE | re.DOTALL,
 )
 _layered_percent = re.compile("%(?:25)+")
-_bearer = re.compile(r"\b(bearer)\s+[^\s\"',;]+", re.IGNORECASE)
+_bearer = re.compile(r"\b(bearer|basic)\s+[^\s\"',;]+", re.IGNORECASE)
+#: A JSON Web Token is known by its looks: it begins with an encoded ``{"``.
+_web_token = re.compile(r"\beyJ[\w-]{8,}+\.[\w.-]++")
+_user_info = re.compile(r"(?<=://)[^/\s@:]*+:[^/\s@]*+(?=@)")
 
 
 def masked(text: str) -> str:
@@ -90,7 +95,8 @@ def _masked_value(value: Any) -> Any:
 def _masked_words(text: str) -> str:
     text = _escaped_ascii.sub(_letter, text)
     text = _pair.sub(rf"\g<name_and_sign>{MASK}", text)
-    return _bearer.sub(rf"\1 {MASK}", text)
+    text = _bearer.sub(rf"\1 {MASK}", text)
+    return _user_info.sub(MASK, _web_token.sub(MASK, text))
 
 
 def _letter(escape: re.Match[str]) -> str:
