@@ -19,6 +19,7 @@ from wsadapter.errors import WriteTimeout
 from wsadapter.event_loops import Resumed, end_task
 from wsadapter.servers import Send
 from wsadapter.signals import delivery_failed, message_dropped
+from wsadapter.wire.envelope import PING
 from wsadapter.wire.joined import MAX_JOINED_SIZE, Joined
 from wsadapter.wire.orders import Message, Push, send_event
 from wsadapter.wire.outbox import Outbox, Outcome, Overflow, Priority
@@ -280,6 +281,16 @@ class Outlet:
     def post(self, frame: Frame, priority: Priority = Priority.NORMAL) -> None:
         """Send a frame without waiting for the transport."""
         self._put(Outgoing(send_event(frame), size_of(frame)), priority)
+
+    def ping(self) -> None:
+        """Ask for a sign of life.
+
+        Daphne does not say that the peer has left while something waits that it has not read.
+        """
+        if self.state is State.OPEN and servers.is_closing(self._send):
+            self._failed(ConnectionResetError("the peer has left"))
+        else:
+            self.post(PING, Priority.URGENT)
 
     async def send_event(
         self,

@@ -117,6 +117,7 @@ def cut(send: Send) -> None:
         protocol.transport.abort()
     elif (protocol := _daphne_protocol(send)) is not None:
         protocol.dropConnection(abort=True)
+        protocol.transport.abortConnection()  # also when Autobahn has dropped it, and Twisted waits
 
 
 async def send_whole(send: Send, event: Any) -> None:

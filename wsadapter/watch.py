@@ -13,10 +13,8 @@ from wsadapter.conf import settings
 from wsadapter.connection import Connection
 from wsadapter.errors import StoreUnavailable
 from wsadapter.turns import turns
-from wsadapter.wire import envelope
 from wsadapter.wire.health import HealthCheck, HealthPolicy
 from wsadapter.wire.heartbeat import Action, Heartbeat
-from wsadapter.wire.outbox import Priority
 
 logger = logging.getLogger("wsadapter.connection")
 health_logger = logging.getLogger("wsadapter.health")
@@ -67,7 +65,7 @@ class Watch:
                 heartbeat.heard(now)
                 verdict = heartbeat.beat(now)
             if verdict.action is Action.PING:
-                self._connection.post(envelope.PING, Priority.URGENT)
+                self._connection.ping()
             elif verdict.action is Action.DEAD:
                 self._connection.close_soon(CloseCode.NO_PONG, "no pong")
                 return

@@ -529,6 +529,17 @@ def numbered(number: int, size: int) -> bytes:
     return number.to_bytes(4) * (size // 4)
 
 
+@websocket(heartbeat_interval=1)
+async def stalling(connection: Connection) -> None:
+    """Send until the client is seen not to read, and wait."""
+    try:
+        while True:
+            await connection.send_bytes(bytes(64 * 1024), timeout=0.2)
+    except WriteTimeout:
+        note(connection, "it does not read")
+    await asyncio.Event().wait()
+
+
 @websocket
 async def downloading(connection: Connection, chunks: int, size: int) -> None:
     """Write faster than anybody reads, at the client's pace."""

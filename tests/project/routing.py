@@ -54,6 +54,7 @@ websocket_urlpatterns = [
     path("bytes/summing/", endpoints.summing.as_asgi()),
     path("bytes/gated/<str:gate>/", endpoints.gated.as_asgi()),
     path("bytes/opening/<str:gate>/", endpoints.opening.as_asgi()),
+    path("bytes/stalling/", endpoints.stalling.as_asgi()),
     path("bytes/downloading/", endpoints.downloading.as_asgi()),
     path("bytes/hasty/", endpoints.hasty.as_asgi()),
     path("bytes/withdrawing/", endpoints.withdrawing.as_asgi()),

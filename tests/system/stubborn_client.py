@@ -36,6 +36,8 @@ class StubbornClient:
 
     def __init__(self, socket: socket.socket, url: str) -> None:
         self.socket = socket
+        #: The server's, and this one's.
+        self._ports = socket.getpeername()[1], socket.getsockname()[1]
         self._protocol = ClientProtocol(parse_uri(url), max_size=None)
         self._protocol.send_request(self._protocol.connect())
         self.socket.sendall(b"".join(self._protocol.data_to_send()))
@@ -52,10 +54,9 @@ class StubbornClient:
 
     def is_let_go(self) -> bool:
         """Whether the server's process has closed its socket; the kernel may still send from it."""
-        ends = self.socket.getpeername()[1], self.socket.getsockname()[1]
         for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
             _, local, remote, *fields = line.split()
-            if tuple(int(end.rpartition(":")[2], 16) for end in (local, remote)) == ends:
+            if tuple(int(end.rpartition(":")[2], 16) for end in (local, remote)) == self._ports:
                 return fields[6] == "0"  # the inode: it belongs to no process any more
         return True
 
