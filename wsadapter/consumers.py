@@ -138,7 +138,27 @@ class AdapterConsumer(AsyncWebsocketConsumer):
         self.scope = scope
         self._server_send = servers.unwrap(send)
         self.channel_layer = get_channel_layer(self._layer_alias())
-        self.connection = Connection(
+        self.connection = self._new_connection(scope, send)
+        self._heartbeat = self._new_heartbeat()
+        self._gate = Gate(
+            self.connection,
+            self._heartbeat,
+            max_message_size=self.max_message_size or settings.max_message_size,
+            rate_limit=self.rate_limit,
+        )
+        self._inbox = Inbox()
+        # Whether connect() is over and nobody has begun to read what the browser sends.
+        self._refuses_frames = False
+        self._node: Node | None = None
+        self._worker: asyncio.Task[None] | None = None
+        self._watch: Watch | None = None
+        self._connect_called = False
+        self._registered = False
+        # Being counted in and counted out never overlap, whenever the browser leaves.
+        self._counting = asyncio.Lock()
+
+    def _new_connection(self, scope: Any, send: servers.Send) -> Connection:
+        connection = Connection(
             scope,
             send,
             max_outbox_size=self.max_outbox_size or settings.max_outbox_size,
@@ -150,29 +170,16 @@ class AdapterConsumer(AsyncWebsocketConsumer):
             on_event=self._take_event,
             on_gap=self._take_gap,
         )
-        self.connection.handled_by = self._own_reader()
-        self._inbox = Inbox()
-        self._membership: Membership | None = None
-        # Whether connect() is over and nobody has begun to read what the browser sends.
-        self._refuses_frames = False
-        self._node: Node | None = None
-        self._worker: asyncio.Task[None] | None = None
-        self._watch: Watch | None = None
-        self._connect_called = False
-        self._registered = False
-        # Being counted in and counted out never overlap, whenever the browser leaves.
-        self._counting = asyncio.Lock()
-        self._heartbeat = Heartbeat(
+        connection.handled_by = self._own_reader()
+        return connection
+
+    def _new_heartbeat(self) -> Heartbeat:
+        mode = self.heartbeat_mode
+        return Heartbeat(
             self.heartbeat_interval or settings.heartbeat_interval,
             self.heartbeat_timeout or settings.heartbeat_timeout,
-            HeartbeatMode(self.heartbeat_mode) if self.heartbeat_mode else settings.heartbeat,
+            settings.heartbeat if mode is None else HeartbeatMode(mode),
             now=time.monotonic(),
-        )
-        self._gate = Gate(
-            self.connection,
-            self._heartbeat,
-            max_message_size=self.max_message_size or settings.max_message_size,
-            rate_limit=self.rate_limit,
         )
 
     def _layer_alias(self) -> str:
@@ -333,13 +340,11 @@ class AdapterConsumer(AsyncWebsocketConsumer):
             raise LookupError(
                 f"CHANNEL_LAYERS has no {self._layer_alias()!r}; the system checks say more."
             )
-        self._membership = self.connection.membership = membership_of(self.channel_layer)
-        await self._membership.open(self.connection)
-        self.channel_name = self._membership.channel
+        membership = self.connection.membership = membership_of(self.channel_layer)
+        await membership.open(self.connection)
+        self.channel_name = membership.channel
         self.connection.chose_id = self._chosen_id is not None
-        self.connection.client_id = self._chosen_id or (
-            self._membership.client_id or client_ids.new()
-        )
+        self.connection.client_id = self._chosen_id or (membership.client_id or client_ids.new())
 
     @property
     def _chosen_id(self) -> str | None:
@@ -416,8 +421,8 @@ class AdapterConsumer(AsyncWebsocketConsumer):
         await self.connection.send_event(event)
 
     def _joined(self) -> Membership:
-        assert self._membership is not None
-        return self._membership
+        assert self.connection.membership is not None
+        return self.connection.membership
 
     # Registering
 
@@ -646,9 +651,9 @@ class AdapterConsumer(AsyncWebsocketConsumer):
         await asyncio.gather(
             self._count_out(), self._finish_handlers(), self.connection.end_tasks()
         )
-        if self._membership is not None:
+        if self.connection.membership is not None:
             # After the handlers: one of them may still join a group.
-            await self._guarded(self._membership.close(), "leaving the channel layer")
+            await self._guarded(self._joined().close(), "leaving the channel layer")
         if self._connect_called and self._overrides_disconnect():
             await self._guarded(self._call_disconnect(), "disconnect()")
         await self._report_end()
