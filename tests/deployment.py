@@ -13,7 +13,7 @@ import shutil
 import ssl
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
@@ -22,6 +22,7 @@ from typing import Any, Literal
 from celery import Celery
 
 from tests.processes import ROOT, Process, free_port
+from tests.redis_server import RedisServer
 
 Layer = Literal[
     "wsadapter-redis", "wsadapter-memory", "channels-pubsub", "channels-core", "channels-memory"
@@ -280,3 +281,15 @@ def run_django(
         check=True,
     )
     return done.stdout
+
+
+def one_server(
+    kind: ServerKind, directory: Path, database: Path, redis_server: RedisServer
+) -> Iterator[DjangoServer]:
+    """A server alone on an empty Redis; a fixture has it with ``yield from``."""
+    redis_server.flush()
+    deployment = Deployment(directory, database=database, redis_url=redis_server.url)
+    try:
+        yield deployment.server(kind)
+    finally:
+        deployment.stop()

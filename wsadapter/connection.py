@@ -22,7 +22,7 @@ from wsadapter.errors import (
 from wsadapter.groups import layer_name
 from wsadapter.incoming import Incoming
 from wsadapter.membership import Membership
-from wsadapter.outlet import CLOSE_SECONDS, Outgoing, Outlet, State
+from wsadapter.outlet import CLOSE_SECONDS, Outgoing, Outlet, State, ignored
 from wsadapter.repetition import Duplicates, Getter, Repetition
 from wsadapter.servers import Send
 from wsadapter.store.operations import ClientInfo
@@ -60,10 +60,6 @@ class Closed:
 
 def _nothing() -> None:
     """Nobody wants to know."""
-
-
-def _ignored(what: object) -> None:
-    """Nobody wants to have it."""
 
 
 class Connection(Outlet):
@@ -104,7 +100,7 @@ class Connection(Outlet):
         scope: Any,
         send: Send,
         *,
-        on_event: Callable[[Message], None] = _ignored,
+        on_event: Callable[[Message], None] = ignored,
         on_gap: Callable[[], None] = _nothing,
         **options: Any,
     ) -> None:
@@ -542,5 +538,5 @@ class Connection(Outlet):
         """Forget whoever used it, so that an ended connection needs no garbage collector."""
         super().let_go()
         self._on_gap = _nothing
-        self._on_event = _ignored
+        self._on_event = ignored
         self._incoming = self._tasks = self.membership = None

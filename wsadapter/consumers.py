@@ -268,7 +268,11 @@ class AdapterConsumer(AsyncWebsocketConsumer):
         return self.scope.get("user")
 
     async def _admit_unless_left(self, ahead: asyncio.Future[Message]) -> Refusal | None:
-        """The same, given up when the browser leaves meanwhile."""
+        """Find out whether they may stay; given up when the browser leaves meanwhile.
+
+        Args:
+            ahead: what the server gives next.
+        """
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(None) as limit:

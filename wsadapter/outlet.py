@@ -91,11 +91,11 @@ class Outgoing:
     taken: asyncio.Future[bool] | None = None
 
 
-def _ignored(what: object) -> None:
+def ignored(what: object) -> None:
     """Nobody wants to have it."""
 
 
-_NO_OUTBOX: Outbox[Outgoing] = Outbox(0, on_drop=_ignored)
+_NO_OUTBOX: Outbox[Outgoing] = Outbox(0, on_drop=ignored)
 
 
 class Outlet:
@@ -464,7 +464,7 @@ class Outlet:
 
     def let_go(self) -> None:
         """Forget whoever used it, so that an ended connection needs no garbage collector."""
-        self._on_closing = _ignored
+        self._on_closing = ignored
         self._outbox = self.stats.outbox = _NO_OUTBOX
 
     def close_on_flood(self, code: int, reason: str) -> None:

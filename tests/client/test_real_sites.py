@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.deployment import Deployment, DjangoServer, ServerKind
+from tests.deployment import Deployment, DjangoServer, ServerKind, one_server
 from tests.redis_server import RedisServer
 from tests.waiting import aeventually
 from wsadapter.client import Client, Refused, RequestError, State, connect
@@ -34,12 +34,8 @@ def server(
     project_database: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[DjangoServer]:
-    redis_server.flush()
-    deployment = Deployment(
-        tmp_path_factory.mktemp("client"), database=project_database, redis_url=redis_server.url
-    )
-    yield deployment.server(request.param)
-    deployment.stop()
+    directory = tmp_path_factory.mktemp("client")
+    yield from one_server(request.param, directory, project_database, redis_server)
 
 
 @asynccontextmanager

@@ -17,7 +17,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.frames import Opcode
 
-from tests.deployment import Deployment, DjangoServer
+from tests.deployment import DjangoServer, one_server
 from tests.redis_server import RedisServer
 from tests.system.client import Client, Closed, connected
 from tests.waiting import eventually
@@ -194,12 +194,8 @@ def server(
     project_database: Any,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[DjangoServer]:
-    redis_server.flush()
-    deployment = Deployment(
-        tmp_path_factory.mktemp("bad-input"), database=project_database, redis_url=redis_server.url
-    )
-    yield deployment.server(request.param)
-    deployment.stop()
+    directory = tmp_path_factory.mktemp("bad-input")
+    yield from one_server(request.param, directory, project_database, redis_server)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.deployment import Deployment, DjangoServer, ServerKind
+from tests.deployment import Deployment, DjangoServer, ServerKind, one_server
 from tests.redis_server import RedisServer
 from tests.system.client import Closed, connected
 from tests.system.memory import forget_peak, growth
@@ -44,12 +44,8 @@ def server(
     project_database: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[DjangoServer]:
-    redis_server.flush()
-    deployment = Deployment(
-        tmp_path_factory.mktemp("streams"), database=project_database, redis_url=redis_server.url
-    )
-    yield deployment.server(request.param)
-    deployment.stop()
+    directory = tmp_path_factory.mktemp("streams")
+    yield from one_server(request.param, directory, project_database, redis_server)
 
 
 def chunk(number: int, size: int = FRAME_BYTES) -> bytes:

@@ -18,7 +18,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 from websockets.typing import Origin, Subprotocol
 
-from tests.deployment import Deployment, DjangoServer
+from tests.deployment import Deployment, DjangoServer, one_server
 from tests.processes import Process
 from tests.redis_server import RedisServer
 from tests.system.client import PATIENCE_SECONDS, Client, Closed, connected
@@ -36,12 +36,8 @@ def server(
     project_database: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[DjangoServer]:
-    redis_server.flush()
-    deployment = Deployment(
-        tmp_path_factory.mktemp("talk"), database=project_database, redis_url=redis_server.url
-    )
-    yield deployment.server(request.param)
-    deployment.stop()
+    directory = tmp_path_factory.mktemp("talk")
+    yield from one_server(request.param, directory, project_database, redis_server)
 
 
 def refused(server: DjangoServer, path: str, **options: Any) -> Closed:

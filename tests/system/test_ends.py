@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from websockets.asyncio.client import connect
 
-from tests.deployment import Deployment, DjangoServer, ServerKind
+from tests.deployment import Deployment, DjangoServer, ServerKind, one_server
 from tests.redis_server import RedisServer
 from tests.system.client import Closed, connected
 from tests.waiting import aeventually, eventually
@@ -34,12 +34,8 @@ def server(
     project_database: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[DjangoServer]:
-    redis_server.flush()
-    deployment = Deployment(
-        tmp_path_factory.mktemp("ends"), database=project_database, redis_url=redis_server.url
-    )
-    yield deployment.server(request.param)
-    deployment.stop()
+    directory = tmp_path_factory.mktemp("ends")
+    yield from one_server(request.param, directory, project_database, redis_server)
 
 
 @pytest.fixture
