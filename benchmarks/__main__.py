@@ -50,13 +50,13 @@ def main() -> int:
 def parser() -> argparse.ArgumentParser:
     arguments = argparse.ArgumentParser(
         prog="sh scripts/bench",
-        description="Fan-out, sends, connecting and idling of wsadapter and its alternatives.",
+        description="Fan-out, sends, connecting, idling and echoes of wsadapter and others.",
     )
     add = arguments.add_argument
     add("--quick", action="store_true", help="small and short: does it run, and roughly how fast")
     add("--only", nargs="+", metavar="NAME", help="systems whose names contain one of these")
     add("--measure", nargs="+", choices=MEASURES, help="only these measures")
-    add("--connections", nargs="+", type=int, metavar="N", help="instead of 1000 and 5000")
+    add("--connections", nargs="+", type=int, metavar="N", help="instead of the usual numbers")
     add("--output", type=Path, metavar="DIRECTORY", help="where results.json and the chart go")
     add("--profile", action="store_true", help="sample the servers with py-spy, beside measuring")
     add("--list", action="store_true", help="name the systems, and what they lack to run")

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from benchmarks import lanes, measures, profile, variants
+from benchmarks.echo import echo
 from benchmarks.machine import Cores
 from benchmarks.measures import Effort
 from benchmarks.results import Report, Result
@@ -18,7 +20,7 @@ from benchmarks.system import System
 
 MEASURES = (
     *("targeted", "connect", "closed", "burst"),
-    *("idle", "storm", "lanes", "compressed", "scale"),
+    *("idle", "storm", "lanes", "compressed", "scale", "echo"),
 )
 
 
@@ -30,6 +32,7 @@ class Extent:
         sizes: numbers of connections for the fan-out; the first is also that of what is
             measured at one size only.
         idle_connections: at most, of the measure of idle ones, and of those of a storm.
+        echo_sizes: numbers of connections for the echoes.
     """
 
     sizes: Sequence[int]
@@ -38,9 +41,12 @@ class Extent:
     burst: Effort
     targeted_seconds: float
     idle_seconds: float
+    echo: Effort
+    echo_sizes: Sequence[int] = (1, 100)
 
     def of_sizes(self, sizes: Sequence[int]) -> Extent:
-        return replace(self, sizes=sorted(sizes), idle_connections=max(sizes))
+        own = sorted(sizes)
+        return replace(self, sizes=own, idle_connections=max(sizes), echo_sizes=own)
 
 
 #: An idle minute has three heartbeats of most servers; a third of one has one, and two of ours.
@@ -51,6 +57,7 @@ FULL = Extent(
     burst=Effort(least_rounds=3, most_rounds=25, seconds=4),
     targeted_seconds=2,
     idle_seconds=20,
+    echo=Effort(least_rounds=3, most_rounds=9, seconds=2),
 )
 QUICK = Extent(
     sizes=(200,),
@@ -59,6 +66,7 @@ QUICK = Extent(
     burst=Effort(least_rounds=2, most_rounds=2, seconds=0),
     targeted_seconds=0.3,
     idle_seconds=2,
+    echo=Effort(least_rounds=1, most_rounds=1, seconds=0),
 )
 
 
@@ -85,9 +93,9 @@ class Benchmark:
 
     def steps(self, system: System) -> int:
         """How often `run` tells the progress of a step."""
-        measured = self._of(system)
-        sizes = len(self._sizes(system))
-        return sum(sizes if name in ("closed", "burst") else 1 for name in measured)
+        sizes = dict.fromkeys(("closed", "burst"), len(self._sizes(system)))
+        sizes["echo"] = len(self.extent.echo_sizes)
+        return sum(sizes.get(name, 1) for name in self._of(system))
 
     def run(self, system: System, progress: Progress) -> None:
         self._progress = progress
@@ -98,6 +106,7 @@ class Benchmark:
             "lanes": self._lanes,
             "compressed": self._compressed,
             "scale": self._scale,
+            "echo": self._echo,
         }
         if measured - acts.keys():
             with self._recorded(system, "its start or fan-out"):
@@ -184,6 +193,11 @@ class Benchmark:
 
     def _scale(self, system: System) -> None:
         self._twice(system, "scale", variants.scale)
+
+    def _echo(self, system: System) -> None:
+        with start(system, self.cores) as running:
+            for size in self.extent.echo_sizes:
+                self._take(running, "echo", size, partial(echo, running, size, self.extent.echo))
 
     def _twice(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 
-from benchmarks.load import WrongBytes
+from benchmarks.expectations import WrongBytes
 from benchmarks.running import Running
 
 CONNECTIONS = 50

@@ -11,8 +11,10 @@ import select
 import socket
 import time
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+
+from benchmarks.expectations import Conversation, Expectation, Lost, Refused, WrongBytes
 
 #: What one read takes at most; a burst of one connection is far smaller.
 BUFFER_BYTES = 1 << 20
@@ -24,72 +26,6 @@ PATIENCE = 30.0
 EVENTS = select.EPOLLIN | select.EPOLLET
 
 TEXT, CLOSE, PING, PONG = 0x1, 0x8, 0x9, 0xA
-
-
-class DeliveryError(Exception):
-    """Not what had to be delivered."""
-
-
-class WrongBytes(DeliveryError):
-    """Bytes that nobody expected: doubled, out of order, altered, or after the end."""
-
-
-class Lost(DeliveryError):
-    """Bytes that did not come."""
-
-
-class Refused(DeliveryError):
-    """A handshake that failed, or a connection that was closed."""
-
-
-class Expectation:
-    """The bytes that each connection has to receive, and how far each of them has come.
-
-    Args:
-        stream: the same for all.
-        connections: by their numbers.
-    """
-
-    def __init__(self, stream: bytes, connections: Iterable[int]) -> None:
-        self._stream = memoryview(stream)
-        self._length = len(stream)
-        self._positions = dict.fromkeys(connections, 0)
-        self.waiting = len(self._positions)
-
-    def take(self, connection: int, buffer: bytearray, count: int) -> None:
-        """Note what a connection has received: the first ``count`` bytes of the buffer.
-
-        Raises:
-            WrongBytes: it is not what comes next.
-        """
-        start = self._positions[connection]
-        end = start + count
-        # A comparison of memory with memory: nothing is copied.
-        if end > self._length or not buffer.startswith(self._stream[start:end]):
-            raise WrongBytes(self._difference(connection, start, bytes(buffer[:count])))
-        self._positions[connection] = end
-        if end == self._length:
-            self.waiting -= 1
-
-    def missing(self) -> str:
-        """Who waits for how much, in words."""
-        short = {
-            connection: self._length - position
-            for connection, position in self._positions.items()
-            if position < self._length
-        }
-        worst = max(short.values(), default=0)
-        return f"{len(short)} of {len(self._positions)} connections lack up to {worst} bytes"
-
-    def _difference(self, connection: int, start: int, received: bytes) -> str:
-        expected = bytes(self._stream[start : start + len(received)])
-        pairs = enumerate(zip(expected, received, strict=False))
-        at = next((index for index, (one, other) in pairs if one != other), len(expected))
-        wanted = expected[at : at + 60]
-        return (
-            f"connection {connection} received {received[at : at + 60]!r} at byte {start + at} of "
-            f"{self._length}, where {wanted!r} was to come"
-        )
 
 
 @dataclass(frozen=True)
@@ -187,7 +123,7 @@ class Crowd:
         self._sockets: dict[int, socket.socket] = {}
         self._fragments: dict[int, bytes] = {}
         self._buffer = bytearray(BUFFER_BYTES)
-        self._expectation = Expectation(b"", ())
+        self._expectation: Expectation | Conversation = Expectation(b"", ())
 
     def __len__(self) -> int:
         return len(self._sockets)
@@ -268,10 +204,27 @@ class Crowd:
                     continue
                 if count == 0:
                     raise Refused(f"connection {connection} was closed")
-                take(connection, buffer, count)
+                if answer := take(connection, buffer, count):
+                    self._say(connection, answer)
                 if count == BUFFER_BYTES:
                     self._epoll.modify(connection, EVENTS)  # tell again: there may be more
         return time.monotonic()
+
+    def converse(self, conversation: Conversation) -> float:
+        """Say all that is to be said, and receive all that is to be heard, as `receive` does."""
+        self._expectation = conversation
+        for connection, speaker in conversation.speakers.items():
+            self._say(connection, speaker.opening)
+        return self.receive()
+
+    def _say(self, connection: int, frames: memoryview) -> None:
+        sent = self._sockets[connection].send(frames)
+        assert sent == len(frames), "more is under way than the kernel takes: choose less"
+
+    @property
+    def connections(self) -> list[int]:
+        """The numbers of all who are here."""
+        return list(self._sockets)
 
     def check_silence(self, seconds: float = 0.1) -> None:
         """Raise `WrongBytes` if anything comes within that time: what came twice, say."""
@@ -372,9 +325,12 @@ class Crowd:
 
 
 def client_frame(opcode: int, payload: bytes) -> bytes:
-    """A frame from a client: short, and masked with zeros, which leaves the payload as it is."""
-    assert len(payload) < 126, "the load client sends short messages only"
-    return bytes((0x80 | opcode, 0x80 | len(payload), 0, 0, 0, 0)) + payload
+    """A frame from a client, masked with zeros, which leaves the payload as it is."""
+    assert len(payload) < 65536, "the load client sends short messages only"
+    no_mask = bytes(4)
+    if len(payload) < 126:
+        return bytes((0x80 | opcode, 0x80 | len(payload))) + no_mask + payload
+    return bytes((0x80 | opcode, 0x80 | 126)) + len(payload).to_bytes(2) + no_mask + payload
 
 
 def split_frames(received: bytes) -> tuple[list[tuple[int, bytes]], bytes]:

@@ -32,6 +32,9 @@ PACKAGES = (
     "granian",
     "python-socketio",
     "picows",
+    "chanx",
+    "msgspec",
+    "pydantic",
 )
 
 

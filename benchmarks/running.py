@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 
 import redis
@@ -38,9 +38,13 @@ class Running:
     def __post_init__(self) -> None:
         self._numbers = count(1)
 
+    def numbers(self, number: int) -> list[int]:
+        """So many that no other message has."""
+        return list(islice(self._numbers, number))
+
     def payloads(self, number: int) -> list[str]:
-        """Texts of one length, each with a sequence number that no other one has."""
-        return [payload(next(self._numbers)) for _ in range(number)]
+        """Texts of one length, each with a number of its own."""
+        return list(map(payload, self.numbers(number)))
 
     def stream(self, payloads: Sequence[str]) -> bytes:
         """The bytes in which a client receives them."""

@@ -8,16 +8,8 @@ import time
 from dataclasses import dataclass, field
 from statistics import median
 
-from benchmarks.load import (
-    PING,
-    PONG,
-    DeliveryError,
-    Lost,
-    Manners,
-    Newcomer,
-    client_frame,
-    split_frames,
-)
+from benchmarks.expectations import DeliveryError, Lost
+from benchmarks.load import PING, PONG, Manners, Newcomer, client_frame, split_frames
 from benchmarks.running import Running
 
 #: Between two pings of the client inside.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,9 @@ from pathlib import Path
 from typing import Literal
 
 Family = Literal["wsadapter", "channels", "peer", "limit"]
+
+#: The fields of a typed message, by their names.
+Message = Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +104,21 @@ class System(ABC):
         """The bytes of the WebSocket frame in which a payload arrives."""
         return text_frame(payload)
 
+    def said(self, message: Message) -> str:
+        """A typed message as a client says it, of systems with the measure ``echo``."""
+        return compact_json(message)
+
+    def heard(self, message: Message) -> str:
+        """What the client hears back."""
+        return self.said(message)
+
     @abstractmethod
     def publisher(self, place: Place) -> Publisher:
         """The publisher; called once, in a process of its own."""
+
+
+def compact_json(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))
 
 
 def text_frame(text: str) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmarks.results import Report, Result
@@ -11,6 +11,12 @@ from benchmarks.results import Report, Result
 STOCK = "Channels, pub/sub layer, uvicorn"
 #: The same on the server that stands at the end of a name of wsadapter's.
 STOCK_ON = {"uvicorn": STOCK, "daphne": "Channels, pub/sub layer, daphne"}
+#: What echoes are compared with, on the same server: a heading, and a name without the server.
+ECHO_RIVALS = {
+    "× stock": "Channels, JSON, pydantic",
+    "× stock, unchecked": "Channels, JSON, unchecked",
+    "× chanx": "chanx",
+}
 LIMIT = "C loop"
 ABSENT = "–"
 
@@ -260,6 +266,33 @@ def _scale(report: Report, results: Sequence[Result], size: int) -> Table:
     )
 
 
+def _echo(report: Report, results: Sequence[Result], size: int) -> Table:
+    rates = {result.system: result.values["messages_per_second"] for result in results}
+    return Table(
+        f"Echoes on {grouped(size)} connection{'s' if size > 1 else ''}",
+        "Messages a second, there and back: JSON of 200 bytes and five fields.",
+        ["", "messages/s", *ECHO_RIVALS, "server CPU", "client CPU"],
+        [
+            [
+                result.system,
+                number(result, "messages_per_second"),
+                *(_times_rival(result.system, rival, rates) for rival in ECHO_RIVALS.values()),
+                percent(result, "server_cpu"),
+                percent(result, "client_cpu"),
+            ]
+            for result in results
+        ],
+        _notes(results, UNDER_WAY, RIVALS, UNCHECKED),
+    )
+
+
+def _times_rival(system: str, rival: str, rates: Mapping[str, float]) -> str:
+    """How many times as fast as the rival on the server that stands in the system's name."""
+    server = next((server for server in STOCK_ON if server in system), "")
+    other = rates.get(f"{rival}, {server}")
+    return ratio(rates[system] / other) if other else ABSENT
+
+
 MAKERS: dict[str, Callable[[Report, Sequence[Result], int], Table]] = {
     "closed": _closed,
     "burst": _burst,
@@ -270,6 +303,7 @@ MAKERS: dict[str, Callable[[Report, Sequence[Result], int], Table]] = {
     "lanes": _lanes,
     "compressed": _compressed,
     "scale": _scale,
+    "echo": _echo,
 }
 
 
@@ -302,6 +336,12 @@ SLOW_DAPHNE = Footnote(
 NCHAN = Footnote("nchan keeps its messages in nginx's memory: it runs without Redis.", of="nchan")
 PATIENT = Footnote(
     '"Patient collector" is a variant: no aim is read from it.', of="patient collector"
+)
+
+UNDER_WAY = Footnote("Of each connection 20 messages are under way at most.")
+RIVALS = Footnote("Each is compared with the others on its own server.")
+UNCHECKED = Footnote(
+    '"Unchecked" takes any JSON; all others validate each message.', of="unchecked"
 )
 
 

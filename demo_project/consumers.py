@@ -21,14 +21,18 @@ class Refused(msgspec.Struct):
     reason: str
 
 
-class Demo(AdapterConsumer):
-    """A pane comes with a token; a bare WebSocket is whoever the session says."""
+class Visitor(AdapterConsumer):
+    """Our pages come with a token; a bare WebSocket is whoever the session says."""
 
     async def authenticate(self) -> Any:
         query = parse_qs(self.scope["query_string"].decode())
         if "token" not in query:
             return await super().authenticate()
         return await sync_to_async(user_for)(query["token"][0])
+
+
+class Demo(Visitor):
+    """The first page: two panes and a bare WebSocket."""
 
     async def connect(self) -> None:
         await self.accept()

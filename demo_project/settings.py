@@ -14,6 +14,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from wsadapter import Priority
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 REDIS_URL = os.environ.get("REDIS_URL")
@@ -25,6 +27,7 @@ ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
 
 INSTALLED_APPS = [
     "demo_project",  # before daphne: its runserver says what one process cannot do
+    "demo_project.chat",
     "daphne",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -64,6 +67,8 @@ DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": os.environ.get("DEMO_DATABASE", BASE_DIR / "demo.sqlite3"),
+        # Two processes write. One that began by reading could not wait for the other.
+        "OPTIONS": {"transaction_mode": "IMMEDIATE"},
     }
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -87,7 +92,11 @@ else:
     CHANNEL_LAYERS = {"default": {"BACKEND": "wsadapter.layers.InMemoryChannelLayer"}}
 
 # Short, so that one need not wait long to see the count put itself right after kill -9.
-WSADAPTER = {"LEASE_SECONDS": 6, "BEAT_SECONDS": 2}
+WSADAPTER = {
+    "LEASE_SECONDS": 6,
+    "BEAT_SECONDS": 2,
+    "PRIORITIES": {"chat.typing": Priority.LOW},
+}
 
 STATISTICS_SECONDS = 2.0
 

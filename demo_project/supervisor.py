@@ -89,7 +89,7 @@ class Supervisor:
     async def start(self) -> None:
         say(f"  Redis           127.0.0.1:{self._redis_port}, a real one, nothing on disk")
         await self._redis.start()
-        say("  Database        SQLite: migrating, making two accounts")
+        say("  Database        SQLite: migrating, making two accounts and some rooms")
         await self._prepare_database()
         say(f"  Servers         two processes behind {self.address}")
         say("  Celery          a worker and beat")

@@ -1,15 +1,17 @@
-"""The HTTP routes: the two pages, logging in, the status, and one route per button."""
+"""The HTTP routes: the three pages, logging in, the status, and one route per button."""
 
 from django.contrib.auth.views import LoginView, LogoutView
 from django.contrib.staticfiles.urls import staticfiles_urlpatterns
 from django.urls import path
 
 from demo_project.buttons import BUTTONS
+from demo_project.chat.views import chat
 from demo_project.views import conversation, page, status
 
 urlpatterns = [
     path("", page, name="page"),
     path("conversation/", conversation, name="conversation"),
+    path("chat/", chat, name="chat"),
     path("status/", status, name="status"),
     path("login/", LoginView.as_view(template_name="demo/login.html"), name="login"),
     path("logout/", LogoutView.as_view(), name="logout"),

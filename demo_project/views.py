@@ -1,4 +1,4 @@
-"""The two pages, and what the first one asks the server once a second."""
+"""The first two pages, and what the very first one asks the server once a second."""
 
 from __future__ import annotations
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+import pydantic
 import pytest
 import redis
 from asgiref.sync import async_to_sync
@@ -17,6 +21,7 @@ from django.db import connections, transaction
 
 import wsadapter
 from tests.consumers.browser import Browser, Closed
+from tests.processes import free_port
 from tests.redis_server import RedisServer
 from tests.sites import (
     CORE,
@@ -31,11 +36,13 @@ from tests.sites import (
     Recorded,
     site,
 )
-from wsadapter import EncodeError, Priority, Receipt
+from wsadapter import EncodeError, Priority, Receipt, broadcasting
 from wsadapter.consumers import AdapterConsumer
 from wsadapter.errors import AsyncContextError, ReservedType, StoreUnavailable
 from wsadapter.layers import publishing
 from wsadapter.signals import publish_failed
+from wsadapter.wire import payload
+from wsadapter.wire.views import with_views
 
 HELPERS = ("broadcast", "send_to_user", "send_to_users", "send_to_client", "send_to_group")
 DISCONNECTS = ("disconnect_user", "disconnect_client")
@@ -338,6 +345,19 @@ async def test_a_send_is_one_round_trip(
     assert trips.writes == 1
 
 
+@pytest.mark.parametrize("count", [1, 50])
+async def test_a_place_in_a_sequence_is_one_more(
+    configure: Callable[[str], None], call: Call, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    configure(REDIS)
+    for _ in range(2):
+        await call("send_to_group", "news", {"n": "a connection is open"}, sequence=True)
+    trips = RoundTrips(monkeypatch)
+    for _ in range(count):
+        await call("send_to_group", "news", {"n": 1}, sequence=True)
+    assert trips.writes == 2 * count
+
+
 # What is refused in the caller
 
 
@@ -596,3 +616,314 @@ async def test_somebody_who_is_not_there_is_no_reason_to_say_so(
     assert await call("send_to_user", 2, "x") == Receipt(processes=0)
     assert await call("send_to_users", [], "x") == Receipt(processes=0)
     assert not caplog.records
+
+
+# Views
+
+
+@with_views(default=("id", "title", "text"), summary=("title", "id"), ids=("id",))
+class Article(msgspec.Struct):
+    id: int
+    title: str
+    text: Any
+
+
+ARTICLE = Article(7, "Rain", "It rains.")
+IN_VIEWS = {
+    "text": '{"id":7,"title":"Rain","text":"It rains."}',
+    "views": {"summary": {"text": '{"title":"Rain","id":7}'}, "ids": {"text": '{"id":7}'}},
+}
+TARGETS: dict[str, tuple[Any, ...]] = {"broadcast": (), "send_to_users": ([1],)}
+
+
+@pytest.mark.parametrize("helper", HELPERS)
+async def test_the_default_view_is_the_frame_and_the_others_travel_beside_it(
+    sent: list[Any], call: Call, helper: str
+) -> None:
+    await call(helper, *TARGETS.get(helper, ("1",)), ARTICLE)
+    assert sent == [{"type": "wsadapter.push", **IN_VIEWS}]
+
+
+async def test_so_do_those_of_a_list(sent: list[Any], call: Call) -> None:
+    await call("broadcast", [ARTICLE, Article(8, "Sun", "It shines.")])
+    assert sent[0]["text"].startswith('[{"id":7,"title":"Rain","text":"It rains."},{"id":8,')
+    assert sent[0]["views"] == {
+        "summary": {"text": '[{"title":"Rain","id":7},{"title":"Sun","id":8}]'},
+        "ids": {"text": '[{"id":7},{"id":8}]'},
+    }
+
+
+async def test_what_has_no_views_travels_alone(sent: list[Any], call: Call) -> None:
+    for data in ([], {"article": ARTICLE}):
+        await call("broadcast", data)
+    assert all("views" not in message for message in sent)
+
+
+class Counting(Mapping[str, Any]):
+    """Counts how often it is encoded."""
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    def __getitem__(self, key: str) -> Any:
+        return 1
+
+    def __len__(self) -> int:
+        return 1
+
+    def __iter__(self) -> Iterator[str]:
+        self.times += 1
+        return iter(["n"])
+
+
+async def test_each_view_is_encoded_once_however_many_get_it(call: Call, sent: list[Any]) -> None:
+    text = Counting()
+    await call("send_to_users", [1, 2, 3], Article(7, "Rain", text))
+    assert len(sent) == 3
+    assert text.times == 1, "one view of three has the text"
+
+
+async def test_who_asks_for_no_view_gets_the_default(
+    any_site: str, call: Call, connect: Connect
+) -> None:
+    browser = await connect()
+    await call("broadcast", ARTICLE)
+    assert await browser.receive() == {"id": 7, "title": "Rain", "text": "It rains."}
+
+
+@with_views(default=("kind",), odd=("type",))
+@dataclass
+class OddInOneView:
+    kind: str
+    type: Any
+
+
+@with_views(ids=("id",))
+class Failing(pydantic.BaseModel):
+    """A model whose own conversion fails."""
+
+    id: int = 7
+
+    def model_dump(self, **options: Any) -> Any:
+        raise ZeroDivisionError("its own")
+
+
+@pytest.mark.parametrize("helper", HELPERS)
+@pytest.mark.parametrize(
+    ("data", "error", "told"),
+    [
+        (OddInOneView("x", "ws:ping"), ReservedType, "ws:ping"),
+        (OddInOneView("x", Unknown()), EncodeError, r"Unknown at \$\.type"),
+        (Failing(), EncodeError, "its own"),
+        ([OddInOneView("x", "y"), Unknown()], EncodeError, r"Unknown at \$\[1\]"),
+    ],
+    ids=["a reserved type", "an object", "a model that fails", "a list"],
+)
+async def test_no_view_may_hold_what_cannot_be_sent(
+    call: Call,
+    helper: str,
+    data: Any,
+    error: type[Exception],
+    told: str,
+    settings: Any,
+) -> None:
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": "tests.sites.Noting"}}  # never touched
+    with pytest.raises(error, match=told):
+        await call(helper, *TARGETS.get(helper, ("1",)), data)
+
+
+async def test_all_views_together_are_no_larger_than_a_frame_may_be(
+    call: Call, sent: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = len('{"id":7,"title":"Rain","text":"It rains."}{"title":"Rain","id":7}{"id":7}')
+    for module in (payload, broadcasting):
+        monkeypatch.setattr(module, "MAX_FRAME_SIZE", size)
+    await call("broadcast", ARTICLE)
+    with pytest.raises(EncodeError, match=rf"{size + 1} bytes in 3 views .* the {size} that"):
+        await call("broadcast", Article(7, "Rain", "It rains!!"))
+    assert len(sent) == 1
+
+
+# Priorities by type
+
+
+class Typing(msgspec.Struct, tag_field="type", tag="chat.typing"):
+    who: str
+
+
+@pytest.mark.parametrize("helper", HELPERS)
+@pytest.mark.parametrize(
+    ("data", "given", "lane"),
+    [
+        ({"type": "chat.typing"}, Priority.NORMAL, Priority.LOW),
+        (Typing("anna"), Priority.NORMAL, Priority.LOW),
+        ({"type": "chat.say"}, Priority.NORMAL, Priority.NORMAL),
+        ({"type": "chat.typing"}, Priority.URGENT, Priority.URGENT),
+        ("chat.typing", Priority.NORMAL, Priority.NORMAL),
+        ({}, Priority.HIGH, Priority.HIGH),
+    ],
+    ids=["a dict", "a struct", "another type", "the call's own", "a text", "no type"],
+)
+async def test_the_lane_is_that_of_the_type(
+    call: Call,
+    sent: list[Any],
+    settings: Any,
+    helper: str,
+    data: Any,
+    given: Priority,
+    lane: Priority,
+) -> None:
+    settings.WSADAPTER = {**settings.WSADAPTER, "PRIORITIES": {"chat.typing": Priority.LOW}}
+    await call(helper, *TARGETS.get(helper, ("1",)), data, priority=given)
+    assert [message.get("priority", Priority.NORMAL) for message in sent] == [lane]
+
+
+async def test_a_number_is_a_priority_as_well(call: Call, sent: list[Any], settings: Any) -> None:
+    settings.WSADAPTER = {**settings.WSADAPTER, "PRIORITIES": {"chat.typing": Priority.LOW}}
+    await call("broadcast", {"type": "chat.typing"}, priority=0)
+    await call("broadcast", {"type": "chat.typing"}, priority=2)
+    assert [message["priority"] for message in sent] == [Priority.URGENT, Priority.LOW]
+    with pytest.raises(ValueError, match="9 is not a valid Priority"):
+        await call("broadcast", {}, priority=9)
+
+
+# Sequences
+
+
+def places(sent: list[Any]) -> list[int]:
+    return [msgspec.json.decode(message["text"])["sequence"] for message in sent]
+
+
+async def test_all_receivers_get_the_same_place(
+    any_site: str, call: Call, connect: Connect
+) -> None:
+    anna, ben = await connect(1), await connect(2)
+    received = []
+    for number in range(3):
+        began_ms = time.time() * 1000
+        receipt = await call("send_to_group", "room 1", {"n": number}, sequence=True)
+        assert not receipt.pending
+        message, same = await heard(anna, ben)
+        assert message == same
+        assert list(message) == ["n", "sequence", "timestamp"]
+        assert abs(message["timestamp"] - began_ms) < 60_000
+        received.append(message)
+    first = received[0]["sequence"]
+    assert [(m["n"], m["sequence"]) for m in received] == [(n, first + n) for n in range(3)]
+    await call("send_to_group", "room 1", {"n": "without"})
+    assert await heard(anna, ben) == [{"n": "without"}] * 2
+
+
+async def test_each_view_gets_the_same_place(sent: list[Any], call: Call) -> None:
+    await call("send_to_group", "news", ARTICLE, sequence=True)
+    [message] = sent
+    stamp = message["text"].removeprefix(IN_VIEWS["text"][:-1])
+    assert stamp.startswith(',"sequence":')
+    assert message["views"] == {
+        "summary": {"text": '{"title":"Rain","id":7' + stamp},
+        "ids": {"text": '{"id":7' + stamp},
+    }
+
+
+async def test_nothing_else_of_the_message_changes(sent: list[Any], call: Call) -> None:
+    await call(
+        "send_to_group",
+        "news",
+        {"n": 1},
+        exclude=["tab-1"],
+        priority=Priority.HIGH,
+        sequence=True,
+    )
+    assert sent[0]["exclude"] == ["tab-1"]
+    assert sent[0]["priority"] == Priority.HIGH
+
+
+async def test_each_group_is_counted_by_itself_whatever_it_is_called(
+    sent: list[Any], call: Call
+) -> None:
+    groups = ("news", "Комната", "x" * 500, "x" * 501)
+    for _ in range(2):
+        for group in groups:
+            await call("send_to_group", group, {}, sequence=True)
+    first, second = places(sent[:4]), places(sent[4:])
+    assert second == [place + 1 for place in first]
+
+
+@pytest.mark.parametrize(
+    "data",
+    ["text", b"bytes", [1], 7, {"sequence": 1}, {"timestamp": 1}, '{"n":1}'],
+    ids=repr,
+)
+async def test_what_cannot_have_a_place_is_refused_in_the_caller(
+    call: Call, sent: list[Any], data: Any
+) -> None:
+    with pytest.raises(EncodeError):
+        await call("send_to_group", "news", data, sequence=True)
+    assert sent == []
+
+
+async def test_several_who_send_at_once_share_one_row(sent: list[Any]) -> None:
+    await asyncio.gather(
+        *(asyncio.to_thread(wsadapter.send_to_group, "news", {}, sequence=True) for _ in range(20)),
+        *(wsadapter.asend_to_group("news", {}, sequence=True) for _ in range(20)),
+    )
+    taken = sorted(places(sent))
+    assert taken == list(range(taken[0], taken[0] + 40))
+
+
+async def test_numbers_go_on_higher_when_redis_has_lost_its_memory(
+    sent: list[Any], call: Call, own_redis: RedisServer, settings: Any
+) -> None:
+    settings.WSADAPTER = {**settings.WSADAPTER, "REDIS_URL": own_redis.url}
+    for _ in range(5):
+        await call("send_to_group", "news", {}, sequence=True)
+        own_redis.flush()
+    taken = places(sent)
+    assert taken == sorted(set(taken))
+    assert taken[-1] - taken[0] > 5
+
+
+@pytest.fixture
+def no_store(sent: list[Any], settings: Any) -> list[Any]:
+    """What reaches the layer of a site whose layer works and whose Redis for the rest is away."""
+    nowhere = f"redis://127.0.0.1:{free_port()}/0"
+    settings.WSADAPTER = {**settings.WSADAPTER, "REDIS_URL": nowhere}
+    return sent
+
+
+async def test_without_a_number_nothing_is_sent(no_store: list[Any], call: Call) -> None:
+    with pytest.raises(StoreUnavailable):
+        await call("send_to_group", "news", {"n": 1}, sequence=True)
+    assert no_store == []
+    await call("send_to_group", "news", {"n": 1})
+    assert len(no_store) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_number_that_is_not_to_be_had_at_commit_harms_nobody(
+    no_store: list[Any], failures: list[Exception]
+) -> None:
+    with transaction.atomic():
+        wsadapter.send_to_group("news", {"n": 1}, on_commit=True, sequence=True)
+    assert [type(error) for error in failures] == [StoreUnavailable]
+    assert no_store == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_place_is_given_at_the_commit(sent: list[Any]) -> None:
+    def send(n: str, *, on_commit: bool) -> None:
+        wsadapter.send_to_group("news", {"n": n}, on_commit=on_commit, sequence=True)
+
+    with transaction.atomic():
+        send("at commit", on_commit=True)
+        with pytest.raises(EncodeError):
+            wsadapter.send_to_group("news", "a text", on_commit=True, sequence=True)
+        send("at once", on_commit=False)
+    with suppress(ZeroDivisionError), transaction.atomic():
+        send("never", on_commit=True)
+        raise ZeroDivisionError
+    send("after", on_commit=False)
+    order = [msgspec.json.decode(text)["n"] for text in texts(sent)]
+    assert order == ["at once", "at commit", "after"]
+    first = places(sent)[0]
+    assert places(sent) == [first, first + 1, first + 2], "what was rolled back takes no number"

@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
+import msgspec
 import pytest
 from asgiref.sync import async_to_sync
 from django.db import transaction
 
+from tests.processes import free_port
 from tests.redis_server import RedisServer
 from tests.sites import REDIS, site
 from wsadapter import (
@@ -22,6 +24,7 @@ from wsadapter import (
     abulk,
     adisconnect_client,
     adisconnect_user,
+    asend_to_group,
     asend_to_user,
     broadcast,
     broadcasting,
@@ -37,6 +40,7 @@ from wsadapter import (
 )
 from wsadapter.layers import publishing
 from wsadapter.redis_pool import RedisPool
+from wsadapter.wire.views import with_views
 
 #: Helpers with their arguments, in the order in which a block calls them.
 Calls = list[tuple[Any, ...]]
@@ -497,6 +501,117 @@ def counted_trips(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(RedisPool, "exchange", counted)
     return trips
+
+
+class Part(msgspec.Struct):
+    text: str
+
+
+@with_views(again=("text",))
+class PartInViews(msgspec.Struct):
+    text: str
+
+
+def test_all_views_count(project: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    trips = counted_trips(monkeypatch)
+    monkeypatch.setattr(publishing, "MOST_BYTES_AT_ONCE", 1_000)
+    in_a_thread([(broadcast, Part("x" * 400))] * 2)
+    in_a_thread([(broadcast, PartInViews("x" * 400))] * 2)
+    assert trips == [2, 1, 1]
+
+
+# Sequences
+
+
+def test_numbers_are_taken_in_the_order_of_the_sends(published: Published) -> None:
+    calls = [("a", 1), ("b", 2), ("a", 3), (None, 4), ("a", 5), ("b", 6)]
+    with bulk():
+        for group, n in calls:
+            if group is None:
+                broadcast({"n": n})
+            else:
+                assert send_to_group(group, {"n": n}, sequence=True).pending
+        assert published.texts() == []
+    messages = [msgspec.json.decode(text) for text in published.texts()]
+    assert [message["n"] for message in messages] == [1, 2, 3, 4, 5, 6]
+    a, b = messages[0]["sequence"], messages[1]["sequence"]
+    assert [message.get("sequence") for message in messages] == [a, b, a + 1, None, a + 2, b + 1]
+
+
+async def test_so_are_those_of_a_coroutine(published: Published) -> None:
+    async with abulk():
+        for n in range(3):
+            await asend_to_group("a", {"n": n}, sequence=True)
+    messages = [msgspec.json.decode(text) for text in published.texts()]
+    first = messages[0]["sequence"]
+    assert [(m["n"], m["sequence"]) for m in messages] == [(n, first + n) for n in range(3)]
+
+
+def test_all_numbers_of_a_block_are_one_round_trip_more(project: RedisServer) -> None:
+    for _ in range(2):
+        send_to_group("a", {}, sequence=True)  # both connections are open, the script is loaded
+    traffic = Traffic(project)
+    with bulk():
+        for group in "abc" * 20:
+            send_to_group(group, {}, sequence=True)
+    assert traffic.since() == {"publishes": 60, "reads": 2, "connections": 0}
+
+
+def test_a_block_that_raises_takes_no_number(published: Published) -> None:
+    send_to_group("a", {}, sequence=True)
+    with suppress(LookupError), bulk():
+        send_to_group("a", {}, sequence=True)
+        raise LookupError
+    send_to_group("a", {}, sequence=True)
+    first, second = (msgspec.json.decode(text)["sequence"] for text in published.texts())
+    assert second == first + 1
+
+
+def test_a_number_is_of_the_time_of_leaving(published: Published) -> None:
+    with bulk():
+        send_to_group("a", {"n": 2}, sequence=True)
+        in_another_thread(send_to_group, "a", {"n": 1}, sequence=True)
+        send_to_group("a", {"n": 3}, sequence=True)
+        disconnect_client("tab-1", reason="what came before leaves first")
+        in_another_thread(send_to_group, "a", {"n": 4}, sequence=True)
+    texts = [text for text in published.texts() if text.startswith("{")]
+    messages = [msgspec.json.decode(text) for text in texts]
+    first = messages[0]["sequence"]
+    assert [(m["n"], m["sequence"] - first) for m in messages] == [(1, 0), (2, 1), (3, 2), (4, 3)]
+
+
+def in_another_thread(helper: Callable[..., Any], *arguments: Any, **options: Any) -> None:
+    """Outside of every block."""
+    thread = threading.Thread(target=helper, args=arguments, kwargs=options)
+    thread.start()
+    thread.join()
+
+
+def a_block_with_a_number() -> None:
+    with bulk():
+        broadcast("never")
+        send_to_group("a", {}, sequence=True)
+
+
+def a_coroutines_block_with_a_number() -> None:
+    async def run() -> None:
+        async with abulk():
+            await abroadcast("never")
+            await asend_to_group("a", {}, sequence=True)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("block", [a_block_with_a_number, a_coroutines_block_with_a_number])
+def test_without_numbers_nothing_of_a_block_is_sent(
+    published: Published, settings: Any, block: Callable[[], None]
+) -> None:
+    nowhere = f"redis://127.0.0.1:{free_port()}/0"
+    settings.WSADAPTER = {**settings.WSADAPTER, "REDIS_URL": nowhere}
+    with pytest.raises(StoreUnavailable):
+        block()
+    broadcast("after")
+    assert published.texts() == ["after"]
 
 
 # Redis away

@@ -16,6 +16,7 @@ from django.test import override_settings
 from tests.test_conf import MEMORY, STOCK_MEMORY, VALUES, redis_layer
 from wsadapter import checks
 from wsadapter.conf import RULES
+from wsadapter.wire.outbox import Priority
 
 REDIS = redis_layer(["redis://localhost:6379/0"])
 CORE = "channels_redis.core.RedisChannelLayer"
@@ -105,6 +106,8 @@ WRONG: dict[str, list[Any]] = {
     "MAX_OUTBOX_SIZE": SIZES,
     "PREPARED_FRAMES": FLAGS,
     "JOIN_FRAMES": FLAGS,
+    "PRIORITIES": [None, "low", [("a", Priority.LOW)], {"a": "low"}, {"a": 3}, {7: Priority.LOW}],
+    "COMPRESSION": [None, 10, -1, 1.0, "on", "1"],
     "COMPRESSION_LEVEL": [0, 10, -1, 1.0, True, "1", None],
     "CHANNEL_LAYER": ["", None, 7, ["default"]],
     "REDIS_URL": ["", "localhost", "localhost:6379", "http://localhost", 7, True, ["redis://a"]],

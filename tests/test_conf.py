@@ -14,6 +14,7 @@ from wsadapter.conf import RULES, Settings, settings
 from wsadapter.layers import InMemoryChannelLayer
 from wsadapter.store import MemoryStore, RedisStore
 from wsadapter.wire.heartbeat import HeartbeatMode
+from wsadapter.wire.outbox import Priority
 
 #: For each key, a valid value that is not the default, and what the property makes of it.
 VALUES: dict[str, tuple[Any, Any]] = {
@@ -27,8 +28,10 @@ VALUES: dict[str, tuple[Any, Any]] = {
     "CLIENT_ID_FROM": ("query:client", "query:client"),
     "MAX_MESSAGE_SIZE": (1, 1),
     "MAX_OUTBOX_SIZE": (2, 2),
+    "PRIORITIES": ({"chat.typing": Priority.LOW}, {"chat.typing": Priority.LOW}),
     "PREPARED_FRAMES": (False, False),
     "JOIN_FRAMES": (False, False),
+    "COMPRESSION": (6, 6),
     "COMPRESSION_LEVEL": (9, 9),
     "CHANNEL_LAYER": ("other", "other"),
     "REDIS_URL": ("redis://localhost:6379/9", "redis://localhost:6379/9"),
@@ -50,8 +53,10 @@ DEFAULTS: dict[str, Any] = {
     "CLIENT_ID_FROM": None,
     "MAX_MESSAGE_SIZE": 65536,
     "MAX_OUTBOX_SIZE": 1048576,
+    "PRIORITIES": {},
     "PREPARED_FRAMES": True,
     "JOIN_FRAMES": True,
+    "COMPRESSION": False,
     "COMPRESSION_LEVEL": 1,
     "CHANNEL_LAYER": "default",
     "REDIS_URL": None,
@@ -139,6 +144,26 @@ def test_origins_may_be_the_path_of_a_callable() -> None:
 def test_a_compression_level_is_one_that_compresses(level: Any, valid: bool) -> None:
     """zlib's 0 would not, and its -1 is another level from version to version."""
     assert RULES["COMPRESSION_LEVEL"].valid(level) is valid
+
+
+@pytest.mark.parametrize(
+    ("value", "valid"),
+    [
+        ({}, True),
+        ({"chat.typing": Priority.LOW, "chat.removed": Priority.URGENT}, True),
+        ({"chat.typing": "low"}, False),
+        ({"chat.typing": 3}, False),
+        ({"chat.typing": None}, False),
+        ({"": Priority.LOW}, False),
+        ({7: Priority.LOW}, False),
+        ([("chat.typing", Priority.LOW)], False),
+        (Priority.LOW, False),
+        (None, False),
+    ],
+    ids=repr,
+)
+def test_priorities_are_those_of_message_types(value: Any, valid: bool) -> None:
+    assert RULES["PRIORITIES"].valid(value) is valid
 
 
 # The layer
@@ -256,3 +281,15 @@ def test_a_layer_that_reaches_others_needs_a_redis_for_presence() -> None:
 
 class OwnLayer:
     """A layer of somebody else, on a message broker that wsadapter does not know."""
+
+
+@pytest.mark.parametrize(
+    ("given", "setting", "level"),
+    [
+        *((None, False, 0), (None, True, 3), (None, 6, 6)),
+        *((False, True, 0), (True, False, 3), (9, False, 9), (1, False, 1)),
+    ],
+)
+def test_compression_stands_for_a_level(given: Any, setting: Any, level: int) -> None:
+    with override_settings(WSADAPTER={"COMPRESSION": setting, "COMPRESSION_LEVEL": 3}):
+        assert conf.compression_level(given) == level

@@ -27,7 +27,7 @@ from wsadapter.layers import RedisChannelLayer
 from wsadapter.layers.publishing import MOST_BYTES_AT_ONCE, MOST_POSTS_AT_ONCE
 from wsadapter.layers.redis import MAX_MESSAGE_AGE_SECONDS
 from wsadapter.wire import envelope
-from wsadapter.wire.envelope import ErrorCode
+from wsadapter.wire.failures import ErrorCode
 from wsadapter.wire.outbox import Overflow, Priority
 
 PACKAGE = ROOT / "wsadapter"
@@ -135,7 +135,7 @@ def test_the_error_table_is_of_errors_that_exist() -> None:
 def test_the_class_attributes_are_those_of_the_consumer() -> None:
     own = set(typing.get_type_hints(AdapterConsumer)) & set(vars(AdapterConsumer))
     told = {codes_in(row[0])[0]: codes_in(row[1])[0] for row in README.table("attribute")}
-    assert set(told) == own - {"handlers"}
+    assert set(told) == own - {"handlers", "incoming_priorities", "incoming_limits"}
     for name, default in told.items():
         assert str(getattr(AdapterConsumer, name)) == default
     for name in ("groups", "channel_layer_alias"):
@@ -162,7 +162,8 @@ def test_what_can_be_imported_from_where() -> None:
         "wsadapter.handshake",
         "wsadapter.health",
         "wsadapter.frames",
-    }  # two loggers, an ASGI extension
+        "wsadapter.priority",
+    }  # two loggers, an ASGI extension, a subprotocol
     assert dotted - strings
     for name in dotted - strings:
         assert exists(name), f"{name} does not exist"

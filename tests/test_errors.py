@@ -4,28 +4,39 @@ from __future__ import annotations
 
 import inspect
 import re
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
 
 import pytest
+from django.utils.translation import gettext_lazy
 
 from wsadapter import errors
-from wsadapter.close_codes import ClosedBy
+from wsadapter.close_codes import ClosedBy, should_reconnect
 from wsadapter.errors import (
     AsyncContextError,
     ConnectionClosed,
     ConnectionTimeout,
     EncodeError,
     EndpointError,
+    Exhausted,
+    Failure,
+    Fatal,
     HandlerError,
     InvalidMessage,
     PeerError,
     ReadTimeout,
     ReceiveConflict,
     ReservedType,
+    RetriesExhausted,
     StoreUnavailable,
+    Transient,
     UnexpectedFrame,
+    ViewError,
     WriteTimeout,
     WSAdapterError,
 )
+from wsadapter.wire.failures import FailureKind
 
 CLASSES = {
     name: kind
@@ -39,7 +50,7 @@ def drawn() -> dict[str, tuple[str | None, str | None]]:
     found: dict[str, tuple[str | None, str | None]] = {}
     above: dict[int, str] = {}  # the last name at each indentation
     for line in (errors.__doc__ or "").splitlines():
-        branch = re.match(r"( +)[├└]── (\w+)(?: \((\w+)\))?(?: |$)", line)
+        branch = re.match(r"([ │]+)[├└]── (\w+)(?: \((\w+)\))?(?: |$)", line)
         trunk = re.match(r"    (\w+Error)\b", line)
         if branch:
             indentation = len(branch[1])
@@ -75,6 +86,7 @@ def test_the_drawing_has_its_twigs() -> None:
         (StoreUnavailable, ConnectionError),
         (HandlerError, TypeError),
         (EndpointError, TypeError),
+        (ViewError, TypeError),
         (ReceiveConflict, RuntimeError),
         (ConnectionClosed, ConnectionError),
         (ReadTimeout, TimeoutError),
@@ -102,6 +114,82 @@ def test_a_mistake_of_the_browser_carries_what_it_is_answered_with() -> None:
 def test_a_mistake_of_the_browser_may_concern_no_field_and_no_request() -> None:
     error = InvalidMessage("invalid_json", "The message is not valid JSON.")
     assert (error.path, error.id) == (None, None)
+
+
+# Failures: what a client is told to do
+
+
+FAILURES = [
+    (Transient, "transient", 3004),
+    (Exhausted, "exhausted", 3013),
+    (RetriesExhausted, "exhausted", 3013),
+    (Fatal, "fatal", 3501),
+]
+
+
+@pytest.mark.parametrize(("failure", "kind", "close_code"), FAILURES)
+def test_a_failure_has_the_codes_of_its_kind(
+    failure: type[Failure], kind: str, close_code: int
+) -> None:
+    error = failure("The warehouse is busy.")
+    assert (error.kind, error.code, error.close_code) == (FailureKind(kind), kind, close_code)
+    assert str(error) == error.message == "The warehouse is busy."
+    assert error.retry_after is None
+    assert should_reconnect(close_code) is (failure is not Fatal)
+
+
+@pytest.mark.parametrize("failure", [Transient, Exhausted, Fatal])
+def test_a_failure_without_a_message_has_a_sentence(failure: type[Failure]) -> None:
+    assert str(failure()) == failure().message == failure.sentence
+    assert failure.sentence.endswith(".")
+    assert failure("").message == failure(None).message == failure.sentence  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("failure", [Transient, Exhausted, Fatal])
+def test_a_failure_may_have_codes_of_its_own(failure: type[Failure]) -> None:
+    error = failure("Closed.", code="closed", close_code=4001, retry_after=5)
+    assert (error.code, error.close_code, error.retry_after) == ("closed", 4001, 5.0)
+
+
+@pytest.mark.parametrize("code", [999, 1004, 1005, 1006, 1015, 2999, 5000])
+def test_a_failure_closes_with_no_code_that_may_not_be_sent(code: int) -> None:
+    with pytest.raises(ValueError, match=f"{code} is no close code that may be sent"):
+        Fatal(close_code=code)
+
+
+def test_the_message_of_a_failure_is_a_text_whatever_it_was_made_of() -> None:
+    for given in (gettext_lazy("Closed."), ValueError("Closed.")):
+        message = Fatal(given).message  # type: ignore[arg-type]
+        assert (type(message), message) == (str, "Closed.")
+
+
+@pytest.mark.parametrize("seconds", [2, 2.0, Decimal(2), "2"], ids=repr)
+def test_the_time_to_wait_is_a_number(seconds: Any) -> None:
+    assert repr(Exhausted(retry_after=seconds).retry_after) == "2.0"
+
+
+@pytest.mark.parametrize("seconds", ["soon", timedelta(seconds=2)], ids=repr)
+def test_what_is_no_number_is_refused_where_the_failure_is_made(seconds: Any) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        Exhausted(retry_after=seconds)
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (1000, None),
+        (1001, "transient"),
+        (1006, "transient"),
+        (1009, "fatal"),
+        (3004, "transient"),
+        (3013, "exhausted"),
+        (3501, "fatal"),
+        (4001, "transient"),
+        (4501, "fatal"),
+    ],
+)
+def test_the_end_of_a_connection_has_a_kind(code: int, kind: str | None) -> None:
+    assert ConnectionClosed(code, "", ClosedBy.SERVER).kind == kind
 
 
 @pytest.mark.parametrize("frame", ["text", b"binary"])

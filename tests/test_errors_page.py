@@ -11,7 +11,7 @@ from tests.test_docs import codes_in, first_codes
 from tests.test_errors import CLASSES
 from wsadapter import client, errors
 from wsadapter.close_codes import NORMAL_CODES, CloseCode, should_reconnect
-from wsadapter.wire.envelope import ErrorCode
+from wsadapter.wire.failures import ErrorCode
 
 PAGE = DOCS["errors"]
 

@@ -12,9 +12,9 @@ import msgspec
 import pydantic
 import pytest
 
-from wsadapter import handler
+from wsadapter import Priority, RateLimit, Retry, handler
 from wsadapter.errors import HandlerError, InvalidMessage, WSAdapterError
-from wsadapter.handlers import collect
+from wsadapter.handlers import Declaration, collect
 from wsadapter.wire.envelope import decode
 
 
@@ -429,6 +429,52 @@ async def test_an_override_replaces_method_and_payload() -> None:
 def test_a_mixin_brings_its_handlers() -> None:
     assert set(collect(type("Chat", (Base,), {"say": None}))) == {"ping"}
     assert set(collect(type("Chat", (Hides, Moves), {}))) == {"ping"}
+
+
+# What else is declared
+
+
+def test_the_options_of_a_handler_are_declared_with_its_type() -> None:
+    options = {"priority": Priority.LOW, "rate_limit": RateLimit(5), "retry": Retry(attempts=2)}
+    found = collect(chat(say=handler("say", **options)(take_struct)))  # type: ignore[arg-type]
+    assert found["say"].declaration == Declaration("say", **options)  # type: ignore[arg-type]
+
+
+def test_without_options_nothing_is_declared_but_the_type() -> None:
+    declaration = collect(Base)["say"].declaration
+    assert declaration == Declaration("say", priority=None, rate_limit=None, retry=None)
+
+
+def test_what_overrides_a_handler_declares_its_own_options() -> None:
+    class Slow(Base):
+        @handler("say", priority=Priority.LOW)
+        async def say(self, message: SayStruct) -> Any: ...
+
+    class Plain(Slow):
+        @handler("say")
+        async def say(self, message: SayStruct) -> Any: ...
+
+    priorities = [collect(kind)["say"].declaration.priority for kind in (Base, Slow, Plain)]
+    assert priorities == [None, Priority.LOW, None]
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "kind"),
+    [
+        ("priority", "high", "Priority"),
+        ("priority", 1, "Priority"),
+        ("rate_limit", 5, "RateLimit"),
+        ("rate_limit", RateLimit, "RateLimit"),
+        ("retry", 3, "Retry"),
+        ("retry", True, "Retry"),
+    ],
+    ids=str,
+)
+def test_an_option_with_another_value_is_refused(option: str, value: Any, kind: str) -> None:
+    options: dict[str, Any] = {option: value}
+    advice = rf'^@handler\("say", {option}=.*\): give an instance of {kind}\.$'
+    with pytest.raises(HandlerError, match=advice):
+        handler("say", **options)
 
 
 # Declarations that cannot work

@@ -17,9 +17,9 @@ FLOORS = (
     "errors close_codes wire",
     "outages redis_pool event_loops corking store layers",
     "conf signals groups",
-    "calling attributes turns servers inbox incoming frame_log membership bytestreams repetition "
-    "tasks parameters outlet connection gate watch serving node handlers bulks broadcasting "
-    "presence auth",
+    "calling attributes turns servers daphne inbox incoming frame_log membership bytestreams "
+    "repetition tasks parameters batching outflow outlet connection failing retrying gate watch "
+    "serving node handlers contract bulks broadcasting presence auth",
     "consumers endpoints streams",
     "uvicorn routing apps logout checks admin metrics management templatetags testing",
     "urls upkeep client",

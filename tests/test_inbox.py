@@ -1,4 +1,4 @@
-"""One order for frames and events; a browser waits for room, a layer's surplus is dropped."""
+"""Order within a priority; a browser waits for room, a layer's surplus is dropped."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import asyncio
 import pytest
 
 from wsadapter.inbox import MAX_EVENTS, MAX_FRAMES, Inbox
+from wsadapter.wire.lanes import PATIENCE_TURNS
 from wsadapter.wire.orders import Message
+from wsadapter.wire.outbox import Priority
 
 
 def frame(number: int = 0) -> Message:
@@ -105,3 +107,61 @@ async def test_what_was_taken_makes_room_for_events() -> None:
         inbox.put_event(event(number))
     inbox.pop()
     assert inbox.put_event(event())
+
+
+# Priorities
+
+
+def taken(inbox: Inbox) -> list[Message]:
+    return [inbox.pop() for _ in range(len(inbox))]
+
+
+def test_the_urgent_come_out_first_and_a_lane_in_its_order() -> None:
+    inbox = Inbox()
+    for number, priority in enumerate([*reversed(Priority), *reversed(Priority)]):
+        inbox.put_frame(frame(number), priority)
+    assert taken(inbox) == [frame(number) for number in (3, 7, 2, 6, 1, 5, 0, 4)]
+
+
+def test_an_event_waits_among_the_normal_frames() -> None:
+    inbox = Inbox()
+    inbox.put_frame(frame(1))
+    inbox.put_event(event(2))
+    inbox.put_frame(frame(3))
+    inbox.put_frame(frame(4), Priority.LOW)
+    inbox.put_frame(frame(5), Priority.HIGH)
+    assert taken(inbox) == [frame(5), frame(1), event(2), frame(3), frame(4)]
+
+
+def test_nobody_waits_for_ever() -> None:
+    inbox = Inbox()
+    inbox.put_frame(frame(-1), Priority.LOW)
+    inbox.put_event(event(-1))
+    popped = []
+    for number in range(2 * PATIENCE_TURNS):
+        inbox.put_frame(frame(number), Priority.URGENT)
+        popped.append(inbox.pop())
+    assert frame(-1) in popped[:PATIENCE_TURNS]
+    assert event(-1) in popped[: PATIENCE_TURNS + 1]
+
+
+@pytest.mark.parametrize("lane", Priority)
+async def test_one_full_lane_makes_the_browser_wait_until_something_leaves_it(
+    lane: Priority,
+) -> None:
+    inbox = Inbox()
+    for other in Priority:
+        for _ in range(MAX_FRAMES - 1):
+            inbox.put_frame(frame(), other)
+    assert not inbox.full
+    inbox.put_frame(frame(), lane)
+    assert inbox.full
+    waiting = asyncio.ensure_future(inbox.room())
+    taken_before = 0
+    while not waiting.done():
+        assert inbox.full
+        inbox.pop()
+        taken_before += 1
+        await turns_of_the_loop()
+    assert not inbox.full
+    assert len(inbox) == 4 * (MAX_FRAMES - 1) + 1 - taken_before

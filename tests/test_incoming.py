@@ -1,4 +1,4 @@
-"""What waits to be read: in order, to exactly one reader, bounded, and ended for all."""
+"""What waits to be read: in order within a priority, to one reader, bounded, and ended for all."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from tests.test_outlet import settle
 from wsadapter.incoming import MAX_BYTES, MAX_FRAMES, Incoming
+from wsadapter.wire.lanes import PATIENCE_TURNS
+from wsadapter.wire.outbox import Priority
 
 
 def holding(*frames: str | bytes) -> Incoming:
@@ -127,6 +129,79 @@ async def test_taking_away_what_is_left_leaves_the_end() -> None:
     assert incoming.take_all() == ["one", "two"]
     assert incoming.take_all() == []
     assert await taken(incoming, 2) == [None, None]
+
+
+# Priorities
+
+
+def holding_each(*priorities: Priority) -> Incoming:
+    """Frames that are named for their priorities."""
+    incoming = Incoming()
+    for number, priority in enumerate(priorities):
+        incoming.put(f"{priority.name} {number}", priority)
+    return incoming
+
+
+async def test_the_urgent_are_read_first_and_the_end_comes_last() -> None:
+    low, normal, high, urgent = reversed(Priority)
+    incoming = holding_each(low, normal, low, high, urgent, high)
+    incoming.end()
+    assert await taken(incoming, 8) == [
+        *("URGENT 4", "HIGH 3", "HIGH 5", "NORMAL 1", "LOW 0", "LOW 2", None, None),
+    ]
+
+
+async def test_the_end_comes_last_even_when_it_has_been_passed_over_for_long() -> None:
+    """It waits in the last lane, which has its turn at least once in a hundred."""
+    incoming = Incoming()
+    for lane in (Priority.URGENT, Priority.HIGH, Priority.NORMAL):
+        for number in range(MAX_FRAMES - 1):
+            incoming.put(f"{lane.name} {number}", lane)
+    incoming.end()
+    read = await taken(incoming, 3 * (MAX_FRAMES - 1) + 2)
+    assert read[-2:] == [None, None]
+    assert None not in read[:-2]
+
+
+async def test_what_is_low_is_read_at_least_once_in_a_hundred() -> None:
+    incoming = Incoming()
+    incoming.put("low", Priority.LOW)
+    read = []
+    for number in range(PATIENCE_TURNS):
+        incoming.put(str(number), Priority.URGENT)
+        read.append(await incoming.get())
+    assert "low" in read
+
+
+@pytest.mark.parametrize("lane", Priority)
+async def test_one_full_lane_is_full(lane: Priority) -> None:
+    incoming = holding_each(*Priority, *[lane] * (MAX_FRAMES - 2))
+    assert not incoming.full
+    incoming.put(f"{lane.name} {MAX_FRAMES}", lane)
+    assert incoming.full
+    read = []
+    while incoming.full:
+        read.append(str(await incoming.get()).split()[0])
+    assert read.count(lane.name) == 1
+
+
+async def test_the_bytes_of_all_lanes_count_together() -> None:
+    incoming = Incoming()
+    for lane in Priority:
+        assert not incoming.full
+        incoming.put(b"x" * (MAX_BYTES // 4), lane)
+    assert incoming.full
+    await incoming.get()
+    assert not incoming.full
+
+
+async def test_taking_all_away_takes_all_lanes_and_counts_them_out() -> None:
+    incoming = holding_each(*[Priority.LOW] * MAX_FRAMES, Priority.URGENT)
+    frames = incoming.take_all()
+    assert (len(frames), frames[0]) == (MAX_FRAMES + 1, f"URGENT {MAX_FRAMES}")
+    assert not incoming.full
+    incoming.put("one", Priority.LOW)
+    assert await taken(incoming, 1) == ["one"]
 
 
 GET, TAKE_ALL, END = "get", "take all", "end"

@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsadapter.connection import Connection
+from wsadapter.endpoints import Endpoint
 from wsadapter.errors import EndpointError, InvalidMessage
 from wsadapter.parameters import Parameters
 
@@ -38,9 +39,13 @@ def scope(query: str = "", *, route: dict[str, Any] | None = None, **more: Any) 
     return {"type": "websocket", "query_string": query.encode("latin-1"), **kwargs, **more}
 
 
+def parameters(function: Function) -> Parameters:
+    return Endpoint(function, {}).parameters
+
+
 def bound(function: Function, query: str = "", **more: Any) -> dict[str, Any]:
     """The arguments that a function is called with."""
-    return Parameters(function).bind(scope(query, **more))
+    return parameters(function).bind(scope(query, **more))
 
 
 # What a function may look like
@@ -106,13 +111,13 @@ async def many_by_position(connection: Connection, *pages: int) -> None: ...
         (takes_nothing, r"takes no connection; .*async def takes_nothing\(connection\)"),
         (by_name_only, "takes no connection"),
         (any_number, "takes no connection"),
-        (by_position_only, "takes page: 'int' by position; .*given by its name"),
-        (many_by_position, r"takes \*pages: 'int' by position; .*given by its name"),
+        (by_position_only, "takes page: 'int' by position; .*given by their names"),
+        (many_by_position, r"takes \*pages: 'int' by position; .*given by their names"),
     ],
 )
 def test_what_cannot_be_called_is_refused_with_advice(function: Function, advice: str) -> None:
     with pytest.raises(EndpointError, match=rf"The endpoint {function.__name__} .*{advice}"):
-        Parameters(function)
+        parameters(function)
 
 
 # Where arguments come from
@@ -130,7 +135,7 @@ def test_the_route_comes_before_the_scope_and_the_scope_before_the_query() -> No
 def test_without_one_the_default_stands() -> None:
     assert bound(show) == {}
     assert bound(show, "other=1") == {}
-    assert Parameters(show).bind({}) == {}
+    assert parameters(show).bind({}) == {}
 
 
 async def of_a_site(connection: Connection, user: User, session: Any, scope: Any) -> None: ...
@@ -139,7 +144,7 @@ async def of_a_site(connection: Connection, user: User, session: Any, scope: Any
 def test_the_scope_has_what_middleware_put_there_and_itself() -> None:
     user, session = User(pk=7), object()
     given = scope("user=8&session=x&scope=y", user=user, session=session)
-    found = Parameters(of_a_site).bind(given)
+    found = parameters(of_a_site).bind(given)
     assert found["user"] is user and found["session"] is session and found["scope"] is given
 
 
@@ -158,7 +163,7 @@ async def of_a_search(
 def test_what_is_the_servers_own_business_is_free_for_the_query() -> None:
     names = list(of_a_search.__annotations__)[1:-1]
     query = "&".join(f"{name}=asked" for name in names)
-    found = Parameters(of_a_search).bind({**scope(query), **dict.fromkeys(names, object())})
+    found = parameters(of_a_search).bind({**scope(query), **dict.fromkeys(names, object())})
     assert found == dict.fromkeys(names, "asked")
 
 
@@ -266,7 +271,7 @@ def test_what_is_missing_is_named(annotation: Any) -> None:
 def test_no_bytes_of_a_client_raise_anything_else(query: bytes) -> None:
     for annotation in (int, str, list[float]):
         with suppress(InvalidMessage):
-            Parameters(taking(annotation)).bind({"query_string": b"value=" + query})
+            parameters(taking(annotation)).bind({"query_string": b"value=" + query})
 
 
 # What no text is
@@ -319,7 +324,7 @@ def test_a_method_is_no_endpoint() -> None:
         async def talk(self, connection: Connection) -> None: ...
 
     with pytest.raises(EndpointError, match=r"Chat\.talk is a method"):
-        Parameters(Chat.talk)
+        parameters(Chat.talk)
 
 
 def test_a_secret_is_not_repeated() -> None:

@@ -285,7 +285,7 @@ def waits(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> list[float]:
         clock.now += seconds
         return bool(closed)
 
-    monkeypatch.setattr("wsadapter.repetition._ends_within", ends_within)
+    monkeypatch.setattr("wsadapter.repetition.ends_within", ends_within)
     return waited
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import zlib
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -18,7 +20,10 @@ from twisted.internet import tcp
 from twisted.internet.address import IPv4Address
 from twisted.protocols.policies import ProtocolWrapper
 from twisted.protocols.tls import TLSMemoryBIOProtocol
+from uvicorn.config import Config
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from uvicorn.server import ServerState
+from websockets.asyncio.client import connect
 from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 
 from tests.test_uvicorn import Peer
@@ -233,7 +238,7 @@ ADDRESS = IPv4Address("TCP", "127.0.0.1", 1)
 
 HANDSHAKE = (
     b"GET /ws/ HTTP/1.1\r\nHost: shop.example\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
 )
 
 
@@ -248,6 +253,8 @@ class Reactor:
 
     def addWriter(self, writer: Any) -> None:  # noqa: N802
         self.writers.append(writer)
+
+    def callLater(self, seconds: float, *call: Any) -> None: ...  # noqa: N802
 
     def removeWriter(self, writer: Any) -> None:  # noqa: N802
         self.writers = [other for other in self.writers if other is not writer]
@@ -296,8 +303,10 @@ class DaphnePeer:
         self.read = b""
         return self
 
-    def ask(self) -> None:
-        self.protocol.dataReceived(HANDSHAKE)
+    def ask(self, offer: str = "") -> None:
+        """Send the handshake; with the extensions that the client offers, as the header has it."""
+        header = f"Sec-WebSocket-Extensions: {offer}\r\n" if offer else ""
+        self.protocol.dataReceived(HANDSHAKE + header.encode() + b"\r\n")
 
     def receive(self) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -366,7 +375,7 @@ def test_twisted_and_autobahn_are_as_they_are_relied_upon(
     assert callable(transport.writeSomeData), LOOK
     for buffer in ("dataBuffer", "offset", "_tempDataLen"):
         assert hasattr(transport, buffer), f"{LOOK}: what it holds is measured by {buffer}"
-    assert protocol._perMessageCompress is None, f"{LOOK}: daphne negotiates no compression"
+    assert protocol._perMessageCompress is None, f"{LOOK}: what is negotiated is there"
     assert "sendPreparedMessage" in dir(protocol), LOOK
 
 
@@ -643,9 +652,13 @@ def test_other_servers_are_held_back_by_not_being_asked(send: Any) -> None:
     assert entered
 
 
-# Connections without compression
+# Compression of one connection
 
 OFFER = [ClientPerMessageDeflateFactory()]
+
+TEXT = " ".join(str(number * number) for number in range(300))
+
+LEVELS = [1, 6, 9]
 
 
 async def test_compression_can_be_declined_before_the_accept(
@@ -654,50 +667,193 @@ async def test_compression_can_be_declined_before_the_accept(
     peer = uvicorn(offer=OFFER)
     await peer.ask()
     assert "permessage-deflate" in peer.extensions, "else nothing is declined"
-    servers.decline_compression(peer.send)
+    servers.set_compression(peer.send, 0)
     await peer.send({"type": "websocket.accept"})
     (answer,) = peer.events()
     assert answer.status_code == 101 and "Sec-WebSocket-Extensions" not in answer.headers
     assert peer.client.extensions == [] == peer.protocol.conn.extensions
     assert peer.writer is None or peer.writer.compression_level == 0
-    text = "a text that would be compressed " * 10
-    await peer.send({"type": "websocket.send", "text": text})
-    assert peer.transport.written == [frame_bytes(text)]
-    assert peer.texts() == [text]
+    await peer.send({"type": "websocket.send", "text": TEXT})
+    assert peer.transport.written == [frame_bytes(TEXT)]
+    assert peer.texts() == [TEXT]
 
 
-async def test_without_that_it_is_compressed(uvicorn: Callable[..., Peer]) -> None:
+@pytest.mark.parametrize("level", LEVELS)
+async def test_a_level_can_be_chosen_before_the_accept(
+    uvicorn: Callable[..., Peer], level: int
+) -> None:
     peer = uvicorn(offer=OFFER)
-    await peer.open()
-    text = "a text that is compressed " * 10
-    await peer.send({"type": "websocket.send", "text": text})
-    assert len(peer.transport.written[0]) < len(text)
-    assert peer.texts() == [text]
+    await peer.ask()
+    terms = peer.extensions
+    servers.set_compression(peer.send, level)
+    await peer.send({"type": "websocket.accept"})
+    (answer,) = peer.events()
+    assert answer.headers["Sec-WebSocket-Extensions"] == terms, "it changes nothing else"
+    assert peer.writer is None or peer.writer.compression_level == level
+    for text in (TEXT, "short", TEXT):
+        await peer.send({"type": "websocket.send", "text": text})
+    first = peer.transport.written[0]
+    assert first == uvicorns_own(TEXT, level, peer)
+    assert peer.texts() == [TEXT, "short", TEXT]
 
 
-async def test_after_the_accept_it_is_too_late_to_decline(uvicorn: Callable[..., Peer]) -> None:
+def uvicorns_own(text: str, level: int, peer: Peer) -> bytes:
+    """The first frame of a connection, as uvicorn's protocol sets zlib up for it."""
+    (extension,) = peer.protocol.conn.extensions
+    less = {} if extension.local_no_context_takeover else {"memLevel": 5}
+    bits = extension.local_max_window_bits
+    compressor = zlib.compressobj(**{"level": level, "wbits": -bits, **less})
+    data = compressor.compress(text.encode()) + compressor.flush(zlib.Z_SYNC_FLUSH)
+    payload = data.removesuffix(b"\x00\x00\xff\xff")
+    return b"\xc1\x7e" + len(payload).to_bytes(2) + payload
+
+
+async def test_the_level_is_that_of_one_connection_alone(uvicorn: Callable[..., Peer]) -> None:
+    fast, small = uvicorn(offer=OFFER), uvicorn(offer=OFFER)
+    for peer, level in ((fast, 1), (small, 9)):
+        await peer.ask()
+        servers.set_compression(peer.send, level)
+        await peer.send({"type": "websocket.accept"})
+        peer.events()
+    for peer in (fast, small):
+        await peer.send({"type": "websocket.send", "text": TEXT})
+    assert len(small.transport.written[0]) < len(fast.transport.written[0])
+
+
+@pytest.mark.parametrize("level", [0, 9])
+async def test_after_the_accept_it_is_too_late(uvicorn: Callable[..., Peer], level: int) -> None:
     peer = uvicorn(offer=OFFER)
     protocol = await peer.open()
-    servers.decline_compression(peer.send)
-    assert len(protocol.conn.extensions) == 1
+    agreed = list(protocol.conn.extensions)
+    servers.set_compression(peer.send, level)
+    assert protocol.conn.extensions == agreed
     await peer.send({"type": "websocket.send", "text": "still understood"})
     assert peer.texts() == ["still understood"]
 
 
+@pytest.mark.parametrize("level", [0, 9])
 async def test_a_client_that_offers_none_is_accepted_all_the_same(
-    uvicorn: Callable[..., Peer],
+    uvicorn: Callable[..., Peer], level: int
 ) -> None:
     peer = uvicorn()
     await peer.ask()
-    servers.decline_compression(peer.send)
+    servers.set_compression(peer.send, level)
     await peer.send({"type": "websocket.accept"})
     (answer,) = peer.events()
-    assert answer.status_code == 101
+    assert answer.status_code == 101 and "Sec-WebSocket-Extensions" not in answer.headers
+    assert peer.writer is None or peer.writer.compression_level == 0
 
 
-def test_other_servers_have_nothing_to_decline() -> None:
-    servers.decline_compression(daphne_send()[0])
-    servers.decline_compression(unknown_send)
+async def test_what_uvicorn_has_been_told_not_to_do_is_not_done(
+    uvicorn: Callable[..., Peer],
+) -> None:
+    peer = uvicorn(offer=OFFER, ws_per_message_deflate=False)
+    await peer.ask()
+    servers.set_compression(peer.send, 9)
+    await peer.send({"type": "websocket.accept"})
+    (answer,) = peer.events()
+    assert "Sec-WebSocket-Extensions" not in answer.headers
+    assert peer.writer is None or peer.writer.compression_level == 0
+
+
+@pytest.mark.filterwarnings("ignore")  # it is deprecated, and so is what it stands on
+@pytest.mark.parametrize("level", [0, *LEVELS])
+async def test_uvicorns_older_protocol_takes_a_level_as_well(level: int) -> None:
+    """On a socket, as it negotiates in a task of its own."""
+    seen: list[Any] = []
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(send.__self__)
+        servers.set_compression(send, level)
+        await send({"type": "websocket.accept"})
+        await send({"type": "websocket.send", "text": TEXT})
+        while (await receive())["type"] != "websocket.disconnect":
+            pass
+
+    async with (
+        older_uvicorn(application) as port,
+        connect(f"ws://127.0.0.1:{port}/", compression="deflate") as client,
+    ):
+        assert await client.recv() == TEXT
+        assert client.response is not None
+        extensions = client.response.headers.get("Sec-WebSocket-Extensions", "")
+        assert bool(extensions) is bool(level)
+        levels = [extension.compress_settings["level"] for extension in seen[0].extensions]
+        assert levels == ([level] if level else [])
+
+
+@asynccontextmanager
+async def older_uvicorn(application: Any) -> AsyncIterator[int]:
+    """Its port."""
+    from uvicorn.protocols.websockets.websockets_impl import WebSocketProtocol as Older
+
+    config = Config(application, interface="asgi3", log_config=None)
+    config.load()
+    state = ServerState()
+    listening = await asyncio.get_running_loop().create_server(
+        lambda: Older(config, state, {}), "127.0.0.1", 0
+    )
+    try:
+        yield listening.sockets[0].getsockname()[1]
+    finally:
+        listening.close()
+        await asyncio.gather(*state.tasks)
+
+
+@pytest.mark.parametrize(
+    ("level", "offered"), [(0, None), (9, ["permessage-deflate"])], ids=["declined", "as it is"]
+)
+def test_hypercorn_can_only_be_told_to_decline(level: int, offered: Any) -> None:
+    """It is not installed here: an object by the name of its stream."""
+    kind = type("WSStream", (), {"app_send": unknown_method, "__module__": HYPERCORN})
+    stream: Any = kind()
+    stream.handshake = SimpleNamespace(extensions=["permessage-deflate"])
+    servers.set_compression(stream.app_send, level)
+    assert stream.handshake.extensions == offered
+
+
+HYPERCORN = "hypercorn.protocol.ws_stream"
+
+
+async def unknown_method(self: Any, event: Any) -> None: ...
+
+
+@pytest.mark.parametrize("level", [0, 9])
+def test_an_unknown_server_compresses_as_it_likes(level: int) -> None:
+    servers.set_compression(unknown_send, level)
+    servers.set_compression(Server2().send, level)
+
+
+@pytest.mark.parametrize(("level", "compresses"), [(0, False), (9, True)])
+def test_daphne_compresses_when_it_is_told_to(
+    daphne: Callable[..., DaphnePeer], level: int, compresses: bool
+) -> None:
+    peer = daphne()
+    peer.ask("permessage-deflate; client_max_window_bits")
+    send = partial(Server.handle_reply, peer.protocol)
+    servers.set_compression(send, level)
+    assert peer.writer.compression_level == 0, "it is not negotiated yet"
+    peer.protocol.serverAccept()
+    peer.drain()
+    assert (b"permessage-deflate" in peer.read) is compresses
+    assert peer.writer.compression_level == level
+
+
+@pytest.mark.parametrize("text", [TEXT, "", "x" * 100_000], ids=["text", "empty", "large"])
+@pytest.mark.parametrize("level", [0, 9])
+async def test_what_daphne_would_not_send_whole_is_compressed_as_well(
+    daphne: Callable[..., DaphnePeer], level: int, text: str
+) -> None:
+    peer = daphne()
+    peer.ask("permessage-deflate")
+    send = partial(Server.handle_reply, peer.protocol)
+    servers.set_compression(send, level)
+    peer.protocol.serverAccept()
+    peer.drain()
+    peer.read = b""
+    await servers.send_whole(send, {"type": "websocket.send", "text": text})
+    peer.drain()
+    assert peer.read == frame_bytes(text, level)
 
 
 # Clients that are not listened to any more

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -37,6 +38,7 @@ from wsadapter import (
 )
 from wsadapter.errors import ReservedType
 from wsadapter.testing import Disconnected, SentList, capture_sent
+from wsadapter.wire.views import with_views
 
 NOWHERE = "redis://127.0.0.1:1/0"  # nothing listens there
 
@@ -109,6 +111,45 @@ async def test_the_twins_are_recorded_under_the_names_of_the_helpers() -> None:
         "send_to_group",
     ]
     assert texts(sent) == ["1", "2", "3", "4", "5"]
+
+
+def test_a_sequence_is_recorded_and_no_number_taken() -> None:
+    with override_settings(WSADAPTER={"REDIS_URL": NOWHERE}), capture_sent() as sent:
+        send_to_group("news", {"n": 1}, sequence=True)
+        send_to_group("news", {"n": 2})
+        with bulk():
+            send_to_group("news", {"n": 3}, sequence=True)
+        broadcast({"n": 4})
+        with pytest.raises(EncodeError):
+            send_to_group("news", "a text", sequence=True)
+    assert [s.sequence for s in sent] == [True, False, True, False]
+    assert [s.json for s in sent] == [{"n": 1}, {"n": 2}, {"n": 3}, {"n": 4}]
+
+
+async def test_so_is_one_of_a_twin() -> None:
+    with override_settings(WSADAPTER={"REDIS_URL": NOWHERE}), capture_sent() as sent:
+        await asend_to_group("news", {"n": 1}, sequence=True)
+    assert [s.sequence for s in sent] == [True]
+
+
+def test_of_data_with_views_the_default_one_is_recorded() -> None:
+    @with_views(default=("title",), ids=("id",))
+    @dataclass
+    class Article:
+        id: int
+        title: str
+
+    with capture_sent() as sent:
+        broadcast(Article(7, "Rain"))
+    assert sent[0].data == Article(7, "Rain")
+    assert sent[0].json == {"title": "Rain"}
+
+
+def test_the_priority_is_that_of_the_lane() -> None:
+    lanes = {"PRIORITIES": {"chat.typing": Priority.LOW}}
+    with override_settings(WSADAPTER=lanes), capture_sent() as sent:
+        send_to_group("room", {"type": "chat.typing"})
+    assert sent[0].priority is Priority.LOW
 
 
 def test_there_are_views_by_target() -> None:

@@ -50,14 +50,20 @@ if TYPE_CHECKING:
     from wsadapter.errors import ConnectionTimeout as ConnectionTimeout
     from wsadapter.errors import EncodeError as EncodeError
     from wsadapter.errors import EndpointError as EndpointError
+    from wsadapter.errors import Exhausted as Exhausted
+    from wsadapter.errors import Failure as Failure
+    from wsadapter.errors import Fatal as Fatal
     from wsadapter.errors import HandlerError as HandlerError
     from wsadapter.errors import InvalidMessage as InvalidMessage
     from wsadapter.errors import PeerError as PeerError
     from wsadapter.errors import ReadTimeout as ReadTimeout
     from wsadapter.errors import ReceiveConflict as ReceiveConflict
     from wsadapter.errors import ReservedType as ReservedType
+    from wsadapter.errors import RetriesExhausted as RetriesExhausted
     from wsadapter.errors import StoreUnavailable as StoreUnavailable
+    from wsadapter.errors import Transient as Transient
     from wsadapter.errors import UnexpectedFrame as UnexpectedFrame
+    from wsadapter.errors import ViewError as ViewError
     from wsadapter.errors import WriteTimeout as WriteTimeout
     from wsadapter.errors import WSAdapterError as WSAdapterError
     from wsadapter.groups import EVERYONE as EVERYONE
@@ -76,10 +82,16 @@ if TYPE_CHECKING:
     from wsadapter.presence import online_user_count as online_user_count
     from wsadapter.presence import online_users as online_users
     from wsadapter.store.operations import ClientInfo as ClientInfo
+    from wsadapter.streams import Stream as Stream
+    from wsadapter.streams import stream as stream
+    from wsadapter.wire.batches import Batch as Batch
+    from wsadapter.wire.failures import FailureKind as FailureKind
     from wsadapter.wire.health import HealthPolicy as HealthPolicy
     from wsadapter.wire.limits import RateLimit as RateLimit
     from wsadapter.wire.outbox import Overflow as Overflow
     from wsadapter.wire.outbox import Priority as Priority
+    from wsadapter.wire.retries import Retry as Retry
+    from wsadapter.wire.views import with_views as with_views
 
 _EXPORTS = {
     "wsadapter.auth": ("is_websocket",),
@@ -124,14 +136,20 @@ _EXPORTS = {
         "ConnectionTimeout",
         "EncodeError",
         "EndpointError",
+        "Exhausted",
+        "Failure",
+        "Fatal",
         "HandlerError",
         "InvalidMessage",
         "PeerError",
         "ReadTimeout",
         "ReceiveConflict",
         "ReservedType",
+        "RetriesExhausted",
         "StoreUnavailable",
+        "Transient",
         "UnexpectedFrame",
+        "ViewError",
         "WSAdapterError",
         "WriteTimeout",
     ),
@@ -154,12 +172,17 @@ _EXPORTS = {
         "online_users",
     ),
     "wsadapter.store.operations": ("ClientInfo",),
+    "wsadapter.streams": ("Stream", "stream"),
+    "wsadapter.wire.batches": ("Batch",),
+    "wsadapter.wire.failures": ("FailureKind",),
     "wsadapter.wire.health": ("HealthPolicy",),
     "wsadapter.wire.limits": ("RateLimit",),
     "wsadapter.wire.outbox": (
         "Overflow",
         "Priority",
     ),
+    "wsadapter.wire.retries": ("Retry",),
+    "wsadapter.wire.views": ("with_views",),
 }
 
 _HOME = {name: module for module, names in _EXPORTS.items() for name in names}

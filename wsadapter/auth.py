@@ -221,7 +221,7 @@ def log_refusal(scope: Scope, reason: str, *, code: int | None = None) -> None:
         scope.get("path", "")[:200],
         client[0] if client else "an unknown address",
         f"close code {code}" if code is not None else "HTTP status 403",
-        one_line(reason),
+        one_line(reason).removesuffix("."),
     )
 
 

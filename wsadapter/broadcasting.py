@@ -20,7 +20,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from wsadapter import bulks, conf
 from wsadapter.close_codes import CloseCode
-from wsadapter.errors import ReservedType
+from wsadapter.errors import EncodeError, ReservedType
 from wsadapter.event_loops import forbid_event_loop
 from wsadapter.groups import (
     EVERYONE,
@@ -46,13 +46,17 @@ from wsadapter.store import RedisStore
 from wsadapter.store.operations import (
     ClientOnline,
     FindClient,
+    NextStamps,
     UserConnections,
 )
 from wsadapter.wire import orders
 from wsadapter.wire.envelope import RESERVED_PREFIX
-from wsadapter.wire.orders import Kick
+from wsadapter.wire.orders import Kick, Push
 from wsadapter.wire.outbox import Priority
-from wsadapter.wire.payload import Frame, encode
+from wsadapter.wire.payload import MAX_FRAME_SIZE, Frame, encode, size_of
+from wsadapter.wire.priorities import priority_of
+from wsadapter.wire.stamps import Stamp, check_stampable
+from wsadapter.wire.views import DEFAULT, project, views_of
 
 logger = logging.getLogger("wsadapter.publishing")
 
@@ -127,9 +131,10 @@ def broadcast(
 
     Args:
         data: ``str`` is a text frame as it is, ``bytes`` a binary frame as it is, everything
-            else is encoded as JSON, once.
+            else is encoded as JSON, once; where its type declares views, once in each of them.
         exclude: client ids that do not get it.
-        priority: what may overtake what on its way to a browser.
+        priority: what may overtake what on its way to a browser. NORMAL leaves that to the
+            setting ``PRIORITIES``, which may name the type of the message.
         on_commit: publish when the transaction of the default database, or of the database
             with this alias, commits; encode now. A roll-back publishes nothing.
         authenticated_only: only to connections of users.
@@ -254,15 +259,28 @@ def send_to_group(
     exclude: Collection[str] = (),
     priority: Priority = Priority.NORMAL,
     on_commit: bool | str = False,
+    sequence: bool = False,
 ) -> Receipt:
     """Send to all connections that joined a group.
 
     Args:
         group: any text, as given to ``join``.
+        sequence: add the fields ``sequence``, which rises by one with each message of the group
+            that is sent so, and ``timestamp``, in milliseconds since the epoch: the same for all
+            receivers. Both are given when the message leaves (at the commit, at the end of a
+            `bulk`), for one more round trip. Of messages that are sent at the same time from
+            several places, the later number may arrive first: receivers sort. After a week
+            without such a message, or when Redis has lost its memory, numbers go on higher up.
 
     The other arguments and the errors are those of `broadcast`.
+
+    Raises:
+        EncodeError: also if there is to be a sequence and the data is no JSON object, or has one
+            of the two fields.
+        StoreUnavailable: also if no number was to be had; nothing was sent then. A message that
+            failed after that leaves a gap in the sequence.
     """
-    return _send(_to_group(group, data, exclude, priority), on_commit)
+    return _send(_to_group(group, data, exclude, priority, sequence), on_commit)
 
 
 async def asend_to_group(
@@ -272,9 +290,10 @@ async def asend_to_group(
     exclude: Collection[str] = (),
     priority: Priority = Priority.NORMAL,
     on_commit: bool | str = False,
+    sequence: bool = False,
 ) -> Receipt:
     """The twin of `send_to_group`."""
-    return await _asend(_to_group(group, data, exclude, priority), on_commit)
+    return await _asend(_to_group(group, data, exclude, priority, sequence), on_commit)
 
 
 def disconnect_user(
@@ -372,10 +391,11 @@ def bulk() -> Iterator[None]:
       ends; a `threading.Thread` does not.
     - `disconnect_user` and `disconnect_client` act at once. What was collected before leaves
       first.
+    - The numbers of sequences are taken at the end, in one more round trip for all groups.
 
     Raises:
         StoreUnavailable: at the end: Redis did not answer in time. The message says how many
-            messages had been handed over; nothing is sent again.
+            messages had been handed over, none where it speaks of none; nothing is sent again.
         AsyncContextError: an event loop runs in this thread; use ``async with abulk()``.
     """
     forbid_event_loop("bulk")
@@ -429,7 +449,7 @@ def _kicks(user: Any, kick: Kick) -> list[Post]:
 def _to_everyone(
     data: Any, exclude: Collection[str], priority: Priority, authenticated_only: bool
 ) -> Publication:
-    order = orders.push(_frame(data), exclude, priority, authenticated_only)
+    order = _push(data, exclude, priority, authenticated_only)
     return Publication("broadcast", None, data, (Post(EVERYONE, order),))
 
 
@@ -440,7 +460,7 @@ def _to_users(
         raise TypeError(f"Give a list of users, such as [{users!r}], not a {type(users).__name__}.")
     # Each user once, in the order given.
     ids = list(dict.fromkeys(user_id(user) for user in users))
-    order = orders.push(_frame(data), exclude, priority, False)
+    order = _push(data, exclude, priority)
     posts = tuple(Post(user_group(id), order) for id in ids)
     return Publication(helper, tuple(ids), data, posts)
 
@@ -448,18 +468,45 @@ def _to_users(
 def _to_client(
     client_id: str, data: Any, exclude: Collection[str], priority: Priority
 ) -> Publication:
-    order = orders.push(_frame(data), exclude, priority, False)
+    order = _push(data, exclude, priority)
     return Publication(
         "send_to_client", client_id, data, (_client_post(client_id, order),), client_id
     )
 
 
-def _to_group(group: str, data: Any, exclude: Collection[str], priority: Priority) -> Publication:
-    order = orders.push(_frame(data), exclude, priority, False)
-    return Publication("send_to_group", group, data, (Post(layer_name(group), order),))
+def _to_group(
+    group: str, data: Any, exclude: Collection[str], priority: Priority, sequence: bool
+) -> Publication:
+    order = _push(data, exclude, priority)
+    if sequence:
+        for frame in (order.frame, *order.views.values()):
+            check_stampable(data, frame)
+    post = Post(layer_name(group), order, sequence=sequence)
+    return Publication("send_to_group", group, data, (post,))
 
 
-def _client_post(client_id: str, order: orders.Push | Kick) -> Post:
+def _push(
+    data: Any, exclude: Collection[str], priority: Priority, authenticated_only: bool = False
+) -> Push:
+    views = _views(data)
+    frame = views.pop(DEFAULT) if views else _frame(data)
+    lane = priority_of(frame, Priority(priority), conf.settings.priorities)
+    return orders.push(frame, exclude, lane, authenticated_only, views)
+
+
+def _views(data: Any) -> dict[str, Frame]:
+    """The frame of each view that the data has, if it has any."""
+    views = {view: _frame(project(data, view)) for view in views_of(data)}
+    total_size = sum(map(size_of, views.values()))
+    if total_size > MAX_FRAME_SIZE:
+        raise EncodeError(
+            f"{total_size} bytes in {len(views)} views are more than the {MAX_FRAME_SIZE} that may "
+            "be sent at once. Send where to fetch it."
+        )
+    return views
+
+
+def _client_post(client_id: str, order: Push | Kick) -> Post:
     if not isinstance(client_id, str):
         raise TypeError(f"A client id is a str, not {client_id!r}.")
     return Post(client_group(client_id), order, client_id)
@@ -516,7 +563,7 @@ def _publish(publication: Publication) -> Receipt:
         return recorders[-1].take(publication)
     question = _question(publication)
     if question is None:
-        published = publish_all(_publisher(), publication.posts)
+        published = _publish_posts(publication.posts)
     else:
         published = _publisher().publish(publication.posts, question)
     if publication.client_id is None:
@@ -534,7 +581,7 @@ async def _apublish(publication: Publication) -> Receipt:
         return recorders[-1].take(publication)
     question = _question(publication)
     if question is None:
-        published = await apublish_all(_publisher(), publication.posts)
+        published = await _apublish_posts(publication.posts)
     else:
         published = await _publisher().apublish(publication.posts, question)
     if publication.client_id is None:
@@ -585,12 +632,12 @@ async def _asend_collected() -> None:
 
 def _publish_together(publications: Sequence[Publication]) -> None:
     if posts := _posts_of(publications):
-        publish_all(_publisher(), posts)
+        _publish_posts(posts)
 
 
 async def _apublish_together(publications: Sequence[Publication]) -> None:
     if posts := _posts_of(publications):
-        await apublish_all(_publisher(), posts)
+        await _apublish_posts(posts)
 
 
 def _posts_of(publications: Sequence[Publication]) -> list[Post]:
@@ -600,6 +647,34 @@ def _posts_of(publications: Sequence[Publication]) -> list[Post]:
             recorders[-1].take(publication)
         return []
     return [post for publication in publications for post in publication.posts]
+
+
+def _publish_posts(posts: Sequence[Post]) -> Published:
+    if (wanted := _next_stamps(posts)) is not None:
+        posts = _stamped(posts, conf.store().run(wanted))
+    return publish_all(_publisher(), posts)
+
+
+async def _apublish_posts(posts: Sequence[Post]) -> Published:
+    if (wanted := _next_stamps(posts)) is not None:
+        posts = _stamped(posts, await conf.store().arun(wanted))
+    return await apublish_all(_publisher(), posts)
+
+
+def _next_stamps(posts: Sequence[Post]) -> NextStamps | None:
+    groups = tuple([post.group for post in posts if post.sequence])
+    return NextStamps(groups) if groups else None
+
+
+def _stamped(posts: Sequence[Post], stamps: tuple[Stamp, ...]) -> list[Post]:
+    """The posts, each that is part of a sequence with the next of the stamps."""
+    following = iter(stamps)
+    return [_stamped_post(post, next(following)) if post.sequence else post for post in posts]
+
+
+def _stamped_post(post: Post, stamp: Stamp) -> Post:
+    assert isinstance(post.order, Push)
+    return Post(post.group, post.order.stamped(stamp))
 
 
 def _at_commit(publication: Publication, on_commit: bool | str) -> Receipt:

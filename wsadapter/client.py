@@ -12,9 +12,10 @@ codes, answers pings and notices a silent server. Needs the extra ``wsadapter[cl
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import random as chance
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from ssl import SSLContext
 from types import MappingProxyType
 from typing import Any, Self, TypeVar, Union, overload
@@ -26,16 +27,21 @@ from wsadapter.close_codes import MAX_REASON_BYTES, CloseCode, ClosedBy, check_c
 from wsadapter.errors import ConnectionClosed, ConnectionTimeout, ReadTimeout, WSAdapterError
 from wsadapter.upkeep import Refused, State, Upkeep, Wire
 from wsadapter.wire.conversion import converter
-from wsadapter.wire.dialogue import Failure, Reply, Request
+from wsadapter.wire.dialogue import Fault, Reply, Request, View
+from wsadapter.wire.envelope import END
+from wsadapter.wire.failures import FailureKind
 from wsadapter.wire.payload import MAX_FRAME_SIZE, Frame, encode
 from wsadapter.wire.reconnecting import Timings
+from wsadapter.wire.sequence import Sequence
 
 __all__ = [
     "Client",
     "ConnectTimeout",
+    "FailureKind",
     "QueueFull",
     "Refused",
     "RequestError",
+    "Sequence",
     "State",
     "connect",
 ]
@@ -57,17 +63,28 @@ class RequestError(WSAdapterError):
     """A request has no result.
 
     Args:
-        code: the server's, see `wsadapter.wire.envelope.ErrorCode`; or "closed", where the
+        code: the server's, see `wsadapter.wire.failures.ErrorCode`; or "closed", where the
             connection ended before the reply (the request may have been carried out).
         message: a sentence for the developer of the client.
         path: the offending field in JSONPath notation, such as ``$.text``.
+        kind: whether to ask again: "transient", "exhausted" (later) or "fatal" (no).
+        retry_after: seconds after which the server would take it, where it said so.
     """
 
-    def __init__(self, code: str, message: str, path: str | None = None) -> None:
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        path: str | None = None,
+        kind: FailureKind = FailureKind.TRANSIENT,
+        retry_after: float | None = None,
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.path = path
+        self.kind = kind
+        self.retry_after = retry_after
 
 
 class Client:
@@ -139,6 +156,27 @@ class Client:
             ConnectionClosed: it is over.
         """
         await self._say(encode(data))
+
+    async def end(self) -> None:
+        """Tell a stream that this side has said all; what the server answers still arrives.
+
+        Raises:
+            QueueFull: ``max_queued`` messages wait for a connection.
+            ConnectionClosed: it is over.
+        """
+        await self._say(END)
+
+    async def view(self, name: str) -> None:
+        """Choose the view in which objects arrive, for this connection and those to come.
+
+        Raises:
+            ConnectionClosed: it is over.
+        """
+        self._check_ending()
+        view = self._upkeep.dialogue.view = View(name)
+        if self.state is State.OPEN:
+            with contextlib.suppress(QueueFull):  # it was lost, and the next one begins with it
+                await self._say(view)
 
     @overload
     async def request(
@@ -253,7 +291,7 @@ class Client:
         if self._upkeep.ending is not None:
             raise self._upkeep.ending.with_traceback(None)  # it may be raised many times
 
-    async def _say(self, item: Frame | Request) -> None:
+    async def _say(self, item: Frame | Request | View) -> None:
         await self._upkeep.outward.until(lambda: self._has_room() or self.state is not State.OPEN)
         self._check_ending()
         if self._upkeep.farewell is not None:
@@ -274,8 +312,8 @@ def _result_of(request: Request) -> Any:
     match request.outcome:
         case Reply(result):
             return result
-        case Failure(code, message, path):
-            raise RequestError(code, message, path)
+        case Fault() as fault:
+            raise RequestError(*fault)
 
 
 async def _fresh(given: Any) -> Any:
@@ -287,7 +325,7 @@ def connect(
     url: Fresh[str],
     *,
     headers: Fresh[Mapping[str, str]] | None = None,
-    subprotocols: Sequence[str] = (),
+    subprotocols: Iterable[str] = (),
     origin: str | None = None,
     ssl: SSLContext | None = None,
     max_size: int = MAX_FRAME_SIZE,

@@ -23,6 +23,8 @@ from wsadapter.layers.publishing import is_in_memory
 from wsadapter.redis_pool import RedisPool, pool_for
 from wsadapter.store import MemoryStore, RedisStore
 from wsadapter.wire.heartbeat import HeartbeatMode
+from wsadapter.wire.outbox import Priority
+from wsadapter.wire.priorities import Priorities
 
 OriginRule = Callable[[str, Mapping[str, Any]], bool]
 
@@ -60,6 +62,10 @@ def _flag(default: bool) -> Rule:
     return Rule(default, "True or False", lambda value: isinstance(value, bool))
 
 
+def _is_level(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 9
+
+
 def _source() -> Rule:
     return Rule(None, '"query:<name>", "header:<name>" or None', _is_source)
 
@@ -78,6 +84,13 @@ def _are_origins(value: Any) -> bool:
         return _is_path_of_callable(value)
     return isinstance(value, Collection) and all(
         isinstance(origin, str) and (origin == "*" or "://" in origin) for origin in value
+    )
+
+
+def _are_priorities(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(
+        isinstance(kind, str) and kind and isinstance(priority, Priority)
+        for kind, priority in value.items()
     )
 
 
@@ -108,13 +121,19 @@ RULES: dict[str, Rule] = {
     "CLIENT_ID_FROM": _source(),
     "MAX_MESSAGE_SIZE": _size(64 * 1024, "bytes"),
     "MAX_OUTBOX_SIZE": _size(1024 * 1024, "bytes"),
+    "PRIORITIES": Rule(
+        {},
+        'a dict from message types to priorities, such as {"chat.typing": Priority.LOW}',
+        _are_priorities,
+    ),
     "PREPARED_FRAMES": _flag(True),
     "JOIN_FRAMES": _flag(True),
-    "COMPRESSION_LEVEL": Rule(
-        1,
-        "a whole number from 1 (fast) to 9 (small)",
-        lambda value: isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 9,
+    "COMPRESSION": Rule(
+        False,
+        "True, False or a whole number from 1 (fast) to 9 (small)",
+        lambda value: isinstance(value, bool) or _is_level(value),
     ),
+    "COMPRESSION_LEVEL": Rule(1, "a whole number from 1 (fast) to 9 (small)", _is_level),
     "CHANNEL_LAYER": Rule(
         "default",
         "the alias of an entry in CHANNEL_LAYERS",
@@ -198,6 +217,11 @@ class Settings:
         return int(self._get("MAX_OUTBOX_SIZE"))
 
     @property
+    def priorities(self) -> Priorities:
+        """The lanes of message types, where a call names none."""
+        return cast("Priorities", self._get("PRIORITIES"))
+
+    @property
     def prepared_frames(self) -> bool:
         """Whether pushes are written as ready frames where the server takes them."""
         return bool(self._get("PREPARED_FRAMES"))
@@ -208,8 +232,13 @@ class Settings:
         return bool(self._get("JOIN_FRAMES"))
 
     @property
+    def compression(self) -> bool | int:
+        """Whether connections compress, as `compression_level` takes it."""
+        return cast("bool | int", self._get("COMPRESSION"))
+
+    @property
     def compression_level(self) -> int:
-        """zlib's, for pushes to connections that negotiated permessage-deflate."""
+        """zlib's, where compression is on and nothing says which one."""
         return int(self._get("COMPRESSION_LEVEL"))
 
     @property
@@ -253,6 +282,12 @@ def origins(value: Any) -> Collection[str] | OriginRule:
     if value is None or isinstance(value, str):
         return [value] if value else []
     return cast("Collection[str] | OriginRule", value)
+
+
+def compression_level(value: bool | int | None) -> int:
+    """zlib's level that `COMPRESSION`, or a ``compression`` of a class, stands for; 0 for none."""
+    given = settings.compression if value is None else value
+    return settings.compression_level if given is True else int(given)
 
 
 def layer() -> Any:

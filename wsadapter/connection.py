@@ -7,6 +7,7 @@ import logging
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Generator, Sequence
+from types import MappingProxyType
 from typing import Any, TypeVar, overload
 
 from wsadapter.bytestreams import ByteReader, ByteWriter
@@ -14,6 +15,7 @@ from wsadapter.close_codes import FINISHED_CODES, CloseCode, check_code
 from wsadapter.conf import settings
 from wsadapter.errors import (
     ConnectionClosed,
+    InvalidMessage,
     PeerError,
     ReadTimeout,
     ReceiveConflict,
@@ -22,8 +24,9 @@ from wsadapter.errors import (
 from wsadapter.groups import layer_name
 from wsadapter.incoming import Incoming
 from wsadapter.membership import Membership
+from wsadapter.outflow import Outflow
 from wsadapter.outlet import CLOSE_SECONDS, Outgoing, Outlet, State, ignored
-from wsadapter.repetition import Duplicates, Getter, Repetition
+from wsadapter.repetition import Duplicates, Getter, Repetition, ends_within
 from wsadapter.servers import Send
 from wsadapter.store.operations import ClientInfo
 from wsadapter.tasks import Tasks, causes
@@ -33,6 +36,8 @@ from wsadapter.wire.health import Vitals
 from wsadapter.wire.orders import Kick, Message, send_event
 from wsadapter.wire.outbox import Priority
 from wsadapter.wire.payload import Frame, encode, encode_binary, encode_text, size_of, to_json
+from wsadapter.wire.priorities import Priorities, priority_of
+from wsadapter.wire.views import choose, project, views_of
 
 T = TypeVar("T")
 
@@ -72,6 +77,8 @@ class Connection(Outlet):
     Args:
         scope: the ASGI connection scope.
         send: the ASGI server's send.
+        views: those that the client may choose from.
+        priorities: the lanes of message types.
         on_event: takes the messages that plain Channels code sends to this connection.
         on_gap: called when pushes may have been missed.
         options: see `Outlet`.
@@ -90,9 +97,11 @@ class Connection(Outlet):
         "handled_by",
         "is_read",
         "membership",
+        "priorities",
         "serial",
         "sessions",
         "user",
+        "views",
     )
 
     def __init__(
@@ -100,11 +109,15 @@ class Connection(Outlet):
         scope: Any,
         send: Send,
         *,
+        views: Sequence[str] = (),
+        priorities: Priorities = MappingProxyType({}),
         on_event: Callable[[Message], None] = ignored,
         on_gap: Callable[[], None] = _nothing,
         **options: Any,
     ) -> None:
         super().__init__(scope, send, **options)
+        self.views = views
+        self.priorities = priorities
         #: Whether the client chose its id itself, so that another one can take it over.
         self.chose_id = False
         self.user: Any = None
@@ -167,16 +180,18 @@ class Connection(Outlet):
         Until the connection is accepted, it returns at once and the frame waits.
 
         Args:
-            data: as `wsadapter.broadcast` takes it: ``str``, ``bytes``, or what encodes as JSON.
+            data: as `wsadapter.broadcast` takes it: ``str``, ``bytes``, or what encodes as JSON,
+                in the view that the client has chosen.
             timeout: seconds that it may take, or None for as long as it takes.
-            priority: the lane; order is kept within one.
+            priority: the lane; order is kept within one. NORMAL stands for that of its type, see
+                the setting `PRIORITIES`.
 
         Raises:
             EncodeError: the data cannot be sent; nothing was.
             WriteTimeout: the client does not read fast enough; the frame was taken back.
             ConnectionClosed: the connection is over; the frame did not leave.
         """
-        await self._send_frame(encode(data), timeout, priority)
+        await self._send_frame(encode(self.in_view(data)), timeout, priority)
 
     async def send_text(
         self, text: str, *, timeout: float | None = None, priority: Priority = Priority.NORMAL
@@ -198,10 +213,26 @@ class Connection(Outlet):
         self, data: object, *, timeout: float | None = None, priority: Priority = Priority.NORMAL
     ) -> None:
         """Send anything as JSON, ``str`` and None included; the errors are those of `send`."""
-        await self._send_frame(encode_text(to_json(data)), timeout, priority)
+        await self._send_frame(encode_text(to_json(self.in_view(data))), timeout, priority)
+
+    def in_view(self, data: object) -> object:
+        """What is sent of an object, in the view that the client has chosen."""
+        return project(data, self.view) if views_of(data) else data
+
+    def lane_of(self, frame: Frame, priority: Priority = Priority.NORMAL) -> Priority:
+        """The lane for a frame, as the call says or its type is declared."""
+        return priority_of(frame, priority, self.priorities)
+
+    def change_view(self, name: str | None) -> None:
+        """Send what comes in another view; an unknown one is the end of the connection."""
+        try:
+            self.view = choose(name, self.views)
+        except InvalidMessage as error:
+            self.close_soon(CloseCode.BAD_REQUEST, error.message)
 
     async def _send_frame(self, frame: Frame, timeout: float | None, priority: Priority) -> None:
-        if not await self.send_event(send_event(frame), priority, timeout):
+        lane = self.lane_of(frame, priority)
+        if not await self.send_event(send_event(frame), lane, timeout):
             raise self.closed_error()
 
     def writer(self, *, binary: bool = True, priority: Priority = Priority.NORMAL) -> ByteWriter:
@@ -210,14 +241,23 @@ class Connection(Outlet):
         Args:
             binary: whether they are binary frames, or text frames of UTF-8.
         """
-
-        def post(frame: Frame) -> asyncio.Future[bool]:
-            taken = asyncio.get_running_loop().create_future()
-            self._enter(Outgoing(send_event(frame), size_of(frame), taken), priority)
-            return taken
-
         return ByteWriter(
-            post, self.closed_error, binary=binary, max_unsent_bytes=self._outbox.max_bytes
+            lambda frame: self.enter(frame, priority),
+            self.closed_error,
+            binary=binary,
+            max_unsent_bytes=self._outbox.max_bytes,
+        )
+
+    def enter(self, frame: Frame, priority: Priority) -> asyncio.Future[bool]:
+        """Queue a frame. Returns what tells whether the transport has taken it."""
+        taken: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._enter(Outgoing(send_event(frame), size_of(frame), taken), priority)
+        return taken
+
+    def outflow(self, lane_size: int) -> Outflow:
+        """A way out for a stream: see `Outflow`."""
+        return Outflow(
+            self.enter, self.closed_error, lane_size=lane_size, max_bytes=self._outbox.max_bytes
         )
 
     async def send_periodically(
@@ -268,16 +308,22 @@ class Connection(Outlet):
             ReceiveConflict: the consumer reads this connection itself.
         """
         self._begin_to_read()
+        if timeout is None:
+            frame = await self._unread().get()
+        else:
+            frame = await self._get_within(timeout)
+        if frame is None:
+            raise self.closed_error()
+        return frame
+
+    async def _get_within(self, timeout: float) -> Frame | None:
         try:
             async with asyncio.timeout(timeout):
-                frame = await self._unread().get()
+                return await self._unread().get()
         except TimeoutError as error:
             raise ReadTimeout(
                 f"Client {self.client_id} sent nothing within {timeout:g} s."
             ) from error
-        if frame is None:
-            raise self.closed_error()
-        return frame
 
     async def receive_text(self, *, timeout: float | None = None) -> str:
         """The next frame, which has to be text.
@@ -356,9 +402,9 @@ class Connection(Outlet):
         """
         return ByteReader(lambda: self.receive(timeout=timeout), self._peer_erred)
 
-    def take_in(self, frame: Frame) -> None:
+    def take_in(self, frame: Frame, priority: Priority = Priority.NORMAL) -> None:
         """Let a frame that has arrived be read."""
-        self._unread().put(frame)
+        self._unread().put(frame, priority)
 
     @property
     def has_room(self) -> bool:
@@ -372,6 +418,13 @@ class Connection(Outlet):
     def take_unread(self) -> Sequence[Frame]:
         """Take what waits to be read away from whoever reads."""
         return self._incoming.take_all() if self._incoming is not None else ()
+
+    def stop_reading(self) -> None:
+        """Nobody reads on: whoever waits for a frame learns of an end."""
+        self.is_read = False
+        self._unread().end()
+        if self._tasks is not None:
+            self._tasks.forget_readers()
 
     def _begin_to_read(self) -> None:
         if self.handled_by is not None:
@@ -504,6 +557,10 @@ class Connection(Outlet):
             if self.state is State.CLOSED:
                 self._closed.come()
         return self._closed
+
+    async def ends_within(self, seconds: float) -> bool:
+        """Wait. Returns at once, and True, when nothing can be sent any more."""
+        return await ends_within(self._ending(), seconds)
 
     def is_its_end(self, error: BaseException) -> bool:
         """Whether an error says no more than that this connection is over."""

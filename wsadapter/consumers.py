@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import itertools
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar
+from urllib.parse import parse_qs
 
 from channels import DEFAULT_CHANNEL_LAYER, db
 from channels.consumer import get_handler_name
@@ -21,10 +24,11 @@ from wsadapter import auth, broadcasting, frame_log, servers, serving
 from wsadapter.attributes import check_attributes
 from wsadapter.auth import ORIGIN_CHECKED, Refusal
 from wsadapter.close_codes import NORMAL_CODES, CloseCode, ClosedBy, check_code
-from wsadapter.conf import OriginRule, settings
+from wsadapter.conf import OriginRule, compression_level, settings
 from wsadapter.connection import Connection
-from wsadapter.errors import InvalidMessage, StoreUnavailable
-from wsadapter.gate import Gate
+from wsadapter.errors import Failure, InvalidMessage, RetriesExhausted, StoreUnavailable
+from wsadapter.failing import Meanings, failure_of
+from wsadapter.gate import Gate, Terms
 from wsadapter.groups import EVERYONE, SILENT, client_group, layer_name, silent_group, user_group
 from wsadapter.handlers import Handler, collect
 from wsadapter.inbox import Inbox
@@ -32,19 +36,22 @@ from wsadapter.layers import client_ids
 from wsadapter.membership import Membership, membership_of
 from wsadapter.node import Node, current_node
 from wsadapter.outlet import State
+from wsadapter.retrying import retried
 from wsadapter.signals import client_connected, client_disconnected
 from wsadapter.store.operations import JoinOutcome
 from wsadapter.turns import turns
 from wsadapter.watch import Watch
-from wsadapter.wire import envelope
-from wsadapter.wire.envelope import ErrorCode
+from wsadapter.wire import envelope, views
+from wsadapter.wire.batches import Batch
+from wsadapter.wire.envelope import MessageId
+from wsadapter.wire.failures import ErrorCode
 from wsadapter.wire.health import HealthPolicy
 from wsadapter.wire.heartbeat import Heartbeat, HeartbeatMode
 from wsadapter.wire.limits import RateLimit
 from wsadapter.wire.masking import one_line
-from wsadapter.wire.orders import Message
+from wsadapter.wire.orders import Message, frame_of
 from wsadapter.wire.outbox import Overflow, Priority
-from wsadapter.wire.payload import Frame
+from wsadapter.wire.priorities import SUBPROTOCOL, Priorities
 
 logger = logging.getLogger("wsadapter.connection")
 handler_logger = logging.getLogger("wsadapter.handlers")
@@ -90,12 +97,26 @@ class AdapterConsumer(AsyncWebsocketConsumer):
     origins: str | Collection[str] | OriginRule | None = None
     #: How many messages a client may send; one that goes on regardless is closed.
     rate_limit: RateLimit | None = None
+    #: How many messages of a type; beside what `handler` says.
+    rate_limits: Mapping[str, RateLimit] = MappingProxyType({})
+    #: The lanes of the types that it sends (`PRIORITIES`).
+    priorities: Priorities | None = None
+    #: The views of a message that clients may choose from.
+    views: Sequence[str] = ()
+    #: When messages that are collected leave as one frame.
+    batch: Batch | None = None
+    #: What the project's own exceptions mean to a client.
+    errors: Meanings = MappingProxyType({})
     #: What a connection may do and still count as well.
     health: HealthPolicy | None = None
-    #: False declines permessage-deflate where the server offers it (uvicorn).
-    compression: bool | None = None
+    #: permessage-deflate: False, True, or zlib's level from 1 (fast) to 9 (small) (`COMPRESSION`).
+    compression: bool | int | None = None
 
     handlers: ClassVar[dict[str, Handler]] = {}
+    #: The lanes of the types that it handles.
+    incoming_priorities: ClassVar[Priorities] = {}
+    #: `rate_limits`, and what its handlers say.
+    incoming_limits: ClassVar[Mapping[str, RateLimit]] = {}
 
     connection: Connection
 
@@ -108,8 +129,18 @@ class AdapterConsumer(AsyncWebsocketConsumer):
             ImproperlyConfigured: a class attribute has a value that cannot work.
         """
         check_attributes(cls)
-        cls.handlers = collect(cls)
+        cls._collect_handlers()
         return super().as_asgi(**initkwargs)
+
+    @classmethod
+    def _collect_handlers(cls) -> None:
+        cls.handlers = collect(cls)
+        declared = {type: each.declaration for type, each in cls.handlers.items()}
+        cls.incoming_priorities = {
+            type: each.priority for type, each in declared.items() if each.priority is not None
+        }
+        limits = {type: each.rate_limit for type, each in declared.items() if each.rate_limit}
+        cls.incoming_limits = {**cls.rate_limits, **limits}
 
     # The life of a connection
 
@@ -134,18 +165,13 @@ class AdapterConsumer(AsyncWebsocketConsumer):
 
     def _prepare(self, scope: Any, send: servers.Send) -> None:
         if "handlers" not in type(self).__dict__:
-            type(self).handlers = collect(type(self))
+            self._collect_handlers()
         self.scope = scope
         self._server_send = servers.unwrap(send)
         self.channel_layer = get_channel_layer(self._layer_alias())
         self.connection = self._new_connection(scope, send)
         self._heartbeat = self._new_heartbeat()
-        self._gate = Gate(
-            self.connection,
-            self._heartbeat,
-            max_message_size=self.max_message_size or settings.max_message_size,
-            rate_limit=self.rate_limit,
-        )
+        self._gate = Gate(self.connection, self._heartbeat, self._terms())
         self._inbox = Inbox()
         # Whether connect() is over and nobody has begun to read what the browser sends.
         self._refuses_frames = False
@@ -157,6 +183,14 @@ class AdapterConsumer(AsyncWebsocketConsumer):
         # Being counted in and counted out never overlap, whenever the browser leaves.
         self._counting = asyncio.Lock()
 
+    def _terms(self) -> Terms:
+        return Terms(
+            max_message_size=self.max_message_size or settings.max_message_size,
+            rate_limit=self.rate_limit,
+            rate_limits=self.incoming_limits,
+            priorities=self.incoming_priorities,
+        )
+
     def _new_connection(self, scope: Any, send: servers.Send) -> Connection:
         connection = Connection(
             scope,
@@ -166,6 +200,9 @@ class AdapterConsumer(AsyncWebsocketConsumer):
             # A ready frame passes by what logs each one.
             prepares_frames=settings.prepared_frames and not frame_log.on,
             joins_frames=settings.join_frames,
+            batch=self.batch,
+            views=self.views,
+            priorities=settings.priorities if self.priorities is None else self.priorities,
             on_closing=self._closing,
             on_event=self._take_event,
             on_gap=self._take_gap,
@@ -202,7 +239,8 @@ class AdapterConsumer(AsyncWebsocketConsumer):
             if refusal is not None:
                 await self._refuse(refusal)
             else:
-                self._inbox.put_frame(message)
+                # In the first lane: nothing is handled before it.
+                self._inbox.put_frame(message, Priority.URGENT)
                 self._work_soon()
             await self._pump(await ahead, receive)
         finally:
@@ -214,24 +252,25 @@ class AdapterConsumer(AsyncWebsocketConsumer):
             if message["type"] == "websocket.disconnect":
                 self._note_end(message)
                 return
-            ends = self.connection.state in (State.CLOSING, State.CLOSED)
-            if not ends and self._gate.lets_pass(_frame_of(message)):
-                await self._take_in(message)
+            if self.connection.state not in (State.CLOSING, State.CLOSED):
+                lane = self._gate.admit(frame_of(message))
+                if lane is not None:
+                    await self._take_in(message, lane)
             if number % FRAMES_PER_TURN == 0:
                 await asyncio.sleep(0)  # where many wait, reading them suspends nowhere else
             message = await receive()
 
-    async def _take_in(self, message: Message) -> None:
+    async def _take_in(self, message: Message, lane: Priority) -> None:
         """Hand a frame to whoever reads: handlers, or code that calls the connection."""
         if self._refuses_frames and not self.connection.is_read:
             self._refuse_frame()
         elif self.connection.handled_by is None:
-            self.connection.take_in(_frame_of(message))
+            self.connection.take_in(frame_of(message), lane)
             if not self.connection.has_room:
                 with servers.held_back(self._server_send):
                     await self.connection.room()
         else:
-            self._inbox.put_frame(message)
+            self._inbox.put_frame(message, lane)
             self._work_soon()
             if self._inbox.full:
                 with servers.held_back(self._server_send):
@@ -303,7 +342,7 @@ class AdapterConsumer(AsyncWebsocketConsumer):
             return None
         try:
             await self._identify()
-            refusal = self._identity_refusal()
+            refusal = self._identity_refusal() or self._view_refusal()
             if refusal is None:
                 await self._open_membership()
         except DenyConnection:
@@ -311,10 +350,21 @@ class AdapterConsumer(AsyncWebsocketConsumer):
             return None
         except StoreUnavailable as error:
             return _unavailable(error)
-        except Exception:
-            handler_logger.exception("%s failed to identify a client.", type(self).__name__)
-            return Refusal(CloseCode.SERVER_ERROR, "internal error")
+        except Exception as error:
+            return self._failed_to_identify(error)
         return refusal
+
+    def _failed_to_identify(self, error: Exception) -> Refusal:
+        failure = failure_of(error, self.errors)
+        handler_logger.log(
+            logging.ERROR if failure is None else logging.WARNING,
+            "%s failed to identify a client.",
+            type(self).__name__,
+            exc_info=None if isinstance(error, Failure) else error,
+        )
+        if failure is None:
+            return Refusal(CloseCode.SERVER_ERROR, "internal error")
+        return Refusal(failure.close_code, failure.message)
 
     def _origin_refusal(self) -> str | None:
         origins = type(self).origins  # of the class: a function there is no method
@@ -361,6 +411,16 @@ class AdapterConsumer(AsyncWebsocketConsumer):
         chosen = self._chosen_id
         return None if chosen is None else auth.client_id_refusal(chosen)
 
+    def _view_refusal(self) -> Refusal | None:
+        """Choose the view that the query string names."""
+        if not self.views:
+            return None
+        try:
+            self.connection.view = views.choose(_query(self.scope, "view"), self.views)
+        except InvalidMessage as error:
+            return Refusal(CloseCode.BAD_REQUEST, error.message)
+        return None
+
     # What user code calls
 
     async def accept(
@@ -377,17 +437,21 @@ class AdapterConsumer(AsyncWebsocketConsumer):
         if refusal is not None:
             await self._refuse(refusal)
             raise StopConsumer
+        if subprotocol is None and self.handlers and SUBPROTOCOL in self._offered_subprotocols():
+            subprotocol = SUBPROTOCOL
         message: Message = {"type": "websocket.accept", "subprotocol": subprotocol}
         if headers:
             message["headers"] = list(headers)
-        if self.compression is False:
-            servers.decline_compression(self._server_send)
+        servers.set_compression(self._server_send, compression_level(self.compression))
         if self.welcome:
             # Collected until the handshake is done, and ahead of everything else.
             self.connection.post(envelope.welcome(self.connection.client_id), Priority.URGENT)
         await self.connection.accept(message)
         if self.connection.state is State.OPEN:
             self._watch = Watch(self.connection, self._heartbeat, self.health, self._is_held_back)
+
+    def _offered_subprotocols(self) -> Collection[str]:
+        return self.scope.get("subprotocols") or ()
 
     async def join(self, group: str) -> None:
         """Join a group; returns when what is sent to it from now on arrives.
@@ -524,27 +588,42 @@ class AdapterConsumer(AsyncWebsocketConsumer):
 
     async def _fail(self, message: Message, error: BaseException) -> None:
         """One message fails; the connection and the messages after it do not."""
-        self.connection.stats.errors += 1
-        handler_logger.error(
-            "%s failed on %s of client %s.",
-            type(self).__name__,
-            _describe(message),
-            self.connection.client_id,
-            exc_info=error,
-        )
-        await self._apologise(message)
-
-    async def _apologise(self, message: Message) -> None:
-        """Tell the browser that its message failed, and nothing of why."""
+        failure = failure_of(error, self.errors)
+        self._note_failed(_describe(message), error, failure)
         if message["type"] == "websocket.connect":
-            await self.connection.refuse(CloseCode.SERVER_ERROR, "internal error")
+            await self._refuse_failed(failure)
         elif message["type"] == "websocket.receive":
-            failure = InvalidMessage(
-                ErrorCode.INTERNAL_ERROR,
-                "The server failed to handle this message.",
-                id=envelope.id_of(_frame_of(message)),
-            )
-            self.connection.post(envelope.failure(failure))
+            self._answer_failed(envelope.id_of(frame_of(message)), failure)
+
+    def _note_failed(self, what: str, error: BaseException, failure: Failure | None) -> None:
+        """Log what went wrong: once, and with its traceback where it was not meant for a client."""
+        self.connection.stats.errors += 1
+        # Of a failure that was met again and again, what it was the last time.
+        met = (isinstance(error, RetriesExhausted) and error.__cause__) or error
+        handler_logger.log(
+            logging.ERROR if failure is None else logging.WARNING,
+            "%s failed on %s of client %s%s",
+            type(self).__name__,
+            what,
+            self.connection.client_id,
+            "." if failure is None else f": {one_line(failure.message)}",
+            exc_info=None if isinstance(met, Failure) else error,
+        )
+
+    async def _refuse_failed(self, failure: Failure | None) -> None:
+        if failure is None:
+            await self.connection.refuse(CloseCode.SERVER_ERROR, "internal error")
+        else:
+            await self.connection.refuse(failure.close_code, failure.message)
+
+    def _answer_failed(self, id: MessageId | None, failure: Failure | None) -> None:
+        """Tell the browser that its message failed, and of why only what is meant for it."""
+        if failure is not None:
+            self.connection.post(envelope.failed(failure, id))
+            return
+        sentence = "The server failed to handle this message."
+        internal = InvalidMessage(ErrorCode.INTERNAL_ERROR, sentence, id=id)
+        self.connection.post(envelope.failure(internal))
 
     async def dispatch(self, message: Message) -> None:
         """Call the method for a message: Channels' naming, after its care for databases."""
@@ -604,6 +683,8 @@ class AdapterConsumer(AsyncWebsocketConsumer):
         try:
             await self._call_handler(request)
         except InvalidMessage as error:
+            if error.id is None:  # it was raised by the handler
+                error.id = request.id
             self._answer_failure(error)
 
     async def _call_handler(self, request: envelope.Envelope) -> None:
@@ -615,9 +696,33 @@ class AdapterConsumer(AsyncWebsocketConsumer):
                 path="$.type",
                 id=request.id,
             )
-        result = await handler(self, request)
+        if self.connection.subprotocol == SUBPROTOCOL:
+            request.fields.pop("priority", None)  # it is of the envelope there
+        result = await self._result_of(handler, request)
         if request.id is not None or result is not None:
-            await self.connection.send(envelope.reply(request.id, result))
+            shown = self.connection.in_view(result)
+            await self.connection.send(envelope.reply(request.id, shown))
+
+    async def _result_of(self, handler: Handler, request: envelope.Envelope) -> Any:
+        retry = handler.declaration.retry
+        if retry is None:
+            return await handler(self, request)
+        return await retried(
+            lambda: handler(self, copy.deepcopy(request)),  # what an attempt changes is its own
+            retry,
+            failure_of=lambda error: failure_of(error, self.errors),
+            wait=self._wait_to_retry,
+        )
+
+    async def _wait_to_retry(self, seconds: float) -> None:
+        """Wait, unless the connection ends meanwhile; pushes and heartbeats go on.
+
+        Raises:
+            ConnectionClosed: nobody waits for the result any more.
+        """
+        if await self.connection.ends_within(seconds):
+            raise self.connection.closed_error()
+        await db.aclose_old_connections()  # a broken one may be what had failed
 
     def _overrides_receive(self) -> bool:
         return type(self).receive is not AsyncWebsocketConsumer.receive
@@ -805,6 +910,7 @@ def _is_end(received: asyncio.Future[Message]) -> bool:
     return bool(received.result()["type"] == "websocket.disconnect")
 
 
-def _frame_of(message: Message) -> Frame:
-    text: str | None = message.get("text")
-    return text if text is not None else message.get("bytes") or b""
+def _query(scope: Any, name: str) -> str | None:
+    """A parameter of the query string, if it is there."""
+    query = parse_qs(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
+    return query[name][0] if name in query else None

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import difflib
 import functools
-from collections.abc import Awaitable, Callable, Collection, Sequence
+import inspect
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Concatenate, ParamSpec, TypedDict, Unpack, overload
 
 from channels import db
@@ -17,13 +18,17 @@ from wsadapter.conf import OriginRule
 from wsadapter.connection import Connection
 from wsadapter.consumers import AdapterConsumer, handler_logger, is_being_cancelled
 from wsadapter.errors import EndpointError, InvalidMessage, PeerError
+from wsadapter.failing import Meanings, failure_of
 from wsadapter.parameters import Parameters
 from wsadapter.repetition import Duplicates, Getter, Repetition
 from wsadapter.tasks import causes
+from wsadapter.wire import envelope
+from wsadapter.wire.batches import Batch
 from wsadapter.wire.health import HealthPolicy
 from wsadapter.wire.limits import RateLimit
 from wsadapter.wire.masking import one_line
 from wsadapter.wire.outbox import Overflow
+from wsadapter.wire.priorities import Priorities
 
 P = ParamSpec("P")
 Function = Callable[Concatenate[Connection, P], Awaitable[Any]]
@@ -55,8 +60,19 @@ class Options(TypedDict, total=False):
     overflow: Overflow
     #: How many messages a client may send.
     rate_limit: RateLimit | None
-    #: False declines permessage-deflate where the server offers it.
-    compression: bool | None
+    #: How many of a type.
+    rate_limits: Mapping[str, RateLimit]
+    #: The lanes of the types that it sends, in place of the setting `PRIORITIES`.
+    priorities: Priorities | None
+    #: The views of a message that clients may choose from.
+    views: Sequence[str]
+    #: When messages that are collected leave as one frame.
+    batch: Batch | None
+    #: What the project's own exceptions mean to a client.
+    errors: Meanings
+    #: Whether and how much permessage-deflate compresses, where the server can: False, True, or
+    #: a level from 1 (fast) to 9 (small).
+    compression: bool | int | None
     #: When a connection counts as unhealthy and is closed.
     health: HealthPolicy | None
     #: Whether ``{"type": "ws:welcome", "client": id}`` is the first message.
@@ -81,30 +97,26 @@ class Endpoint:
     """
 
     def __init__(self, function: Function[...], options: Options, *, reads: bool = True) -> None:
-        self.__name__ = _name_of(function)
+        self.__name__ = name_of(function)
         self.__doc__ = function.__doc__
         self.function = function
         self.options = options
         self.reads = reads
-        self.parameters = Parameters(function)
-        for name in options:
-            _check_option(name)
+        self.parameters = Parameters(function, {_connection_parameter(function)})
+        check_options(options, Options)
 
     def __repr__(self) -> str:
         return f"<Endpoint {self.__name__}>"
 
     def as_asgi(self) -> Any:
         """The ASGI application for ``routing.py``."""
-        given = {name: value for name, value in self.options.items() if value is not None}
-        given.pop("authenticate", None)  # a method of consumers, which calls the function
-        consumer: Any = type(self.__name__, (EndpointConsumer,), {"endpoint": self, **given})
-        return consumer.as_asgi()
+        return consumer_of(EndpointConsumer, self, self.options).as_asgi()
 
 
 class EndpointConsumer(AdapterConsumer):
     """Runs an endpoint's function for each connection."""
 
-    endpoint: Endpoint
+    endpoint: Any
     subprotocols: Sequence[str] = ()
 
     async def authenticate(self) -> Any:
@@ -147,7 +159,7 @@ class EndpointConsumer(AdapterConsumer):
     async def _converse(self, arguments: dict[str, Any]) -> tuple[int, str]:
         """Call the function. Returns the code and the reason to close with."""
         try:
-            await self.endpoint.function(self.connection, **arguments)
+            await self._call(arguments)
         except asyncio.CancelledError as error:
             if is_being_cancelled():
                 raise
@@ -161,6 +173,9 @@ class EndpointConsumer(AdapterConsumer):
             return self._failed(error)
         return CloseCode.NORMAL, ""
 
+    async def _call(self, arguments: dict[str, Any]) -> None:
+        await self.endpoint.function(self.connection, **arguments)
+
     def _erred(self, error: PeerError) -> tuple[int, str]:
         mistake = _described(error)
         handler_logger.warning(
@@ -172,6 +187,11 @@ class EndpointConsumer(AdapterConsumer):
         return CloseCode.BAD_REQUEST, mistake
 
     def _failed(self, error: BaseException) -> tuple[int, str]:
+        failure = failure_of(error, self.errors)
+        if failure is not None:
+            self._note_failed("its function", error, failure)
+            self.connection.post(envelope.failed(failure))
+            return failure.close_code, failure.message
         self.connection.stats.errors += 1
         handler_logger.error(
             "The endpoint %s failed with client %s.",
@@ -242,19 +262,59 @@ def periodic(
     async def send_periodically(connection: Connection) -> None:
         await connection.send_periodically(get, interval=interval, deduplicate=deduplicate)
 
-    send_periodically.__name__ = send_periodically.__qualname__ = _name_of(get)
+    send_periodically.__name__ = send_periodically.__qualname__ = name_of(get)
     return Endpoint(send_periodically, options, reads=False)
 
 
-def _check_option(name: str) -> None:
-    if name not in Options.__annotations__:
-        close = difflib.get_close_matches(name, Options.__annotations__, n=1)
-        hint = (
-            f"Did you mean {close[0]}?"
-            if close
-            else f"There are {', '.join(Options.__annotations__)}."
+def consumer_of(kind: type[EndpointConsumer], endpoint: Any, options: Any) -> Any:
+    """The consumer class for an endpoint.
+
+    Args:
+        kind: what runs it.
+        options: become its class attributes, as far as they are given.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    given.pop("authenticate", None)  # a method of consumers, which calls the function
+    return type(endpoint.__name__, (kind,), {"endpoint": endpoint, **given})
+
+
+def check_options(given: Any, known: Any) -> None:
+    """Refuse options that there are not.
+
+    Args:
+        known: a TypedDict of those that there are.
+
+    Raises:
+        EndpointError: naming the one that was probably meant.
+    """
+    names = known.__annotations__
+    for name in given:
+        if name not in names:
+            close = difflib.get_close_matches(name, names, n=1)
+            hint = f"Did you mean {close[0]}?" if close else f"There are {', '.join(names)}."
+            raise EndpointError(f"An endpoint has no option {name!r}. {hint}")
+
+
+def _connection_parameter(function: Any) -> str:
+    """The name of a function's first parameter, which has to take the connection."""
+    name = getattr(function, "__qualname__", repr(function))
+    if not inspect.iscoroutinefunction(function):
+        raise EndpointError(f"The endpoint {name} must be declared with async def.")
+    declared = list(inspect.signature(function).parameters.values())
+    if not declared or declared[0].kind not in _BY_POSITION:
+        raise EndpointError(
+            f"The endpoint {name} takes no connection; its first parameter is the "
+            f"connection: async def {name_of(function)}(connection)."
         )
-        raise EndpointError(f"An endpoint has no option {name!r}. {hint}")
+    if declared[0].name == "self":
+        raise EndpointError(
+            f"The endpoint {name} is a method; an endpoint is a function, which is "
+            "called with nothing but its connection and parameters."
+        )
+    return declared[0].name
+
+
+_BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 def _described(error: PeerError) -> str:
@@ -263,7 +323,8 @@ def _described(error: PeerError) -> str:
     return f"{error} ({path})" if path not in (None, "$") else str(error)
 
 
-def _name_of(function: Any) -> str:
+def name_of(function: Any) -> str:
+    """What a function is called, whatever it is wrapped in."""
     while isinstance(function, functools.partial):
         function = function.func
     return getattr(function, "__name__", None) or type(function).__name__

@@ -6,12 +6,18 @@
     ├── AsyncContextError (RuntimeError)   a sync helper was called on a running event loop
     ├── StoreUnavailable (ConnectionError) Redis did not answer in time
     ├── HandlerError (TypeError)           a @handler is declared in a way that cannot work
-    ├── EndpointError (TypeError)          a @websocket is declared in a way that cannot work
+    ├── EndpointError (TypeError)          a @websocket or @stream is declared in such a way
+    ├── ViewError (TypeError)              views are declared that a type cannot have
     ├── ReceiveConflict (RuntimeError)     a connection is read that a consumer reads already
     ├── ConnectionClosed (ConnectionError) the connection is over
-    └── ConnectionTimeout (TimeoutError)
-        ├── ReadTimeout                    nothing arrived in time
-        └── WriteTimeout                   the transport did not take a frame in time
+    ├── ConnectionTimeout (TimeoutError)
+    │   ├── ReadTimeout                    nothing arrived in time
+    │   └── WriteTimeout                   the transport did not take a frame in time
+    └── Failure                            what your code raises to tell a client what to do
+        ├── Transient                      try again
+        ├── Exhausted                      back off, then try again
+        │   └── RetriesExhausted           this side has tried again, and gives up for now
+        └── Fatal                          do not come back with this
 
     PeerError                              the other side erred
     ├── InvalidMessage                     a message that does not decode or does not fit
@@ -24,7 +30,10 @@ code that reads a `Connection` itself gets it raised, and goes on reading as it 
 
 from __future__ import annotations
 
-from wsadapter.close_codes import ClosedBy
+from typing import ClassVar
+
+from wsadapter.close_codes import ClosedBy, check_code
+from wsadapter.wire.failures import TREATMENTS, FailureKind, kind_of_close
 
 
 class WSAdapterError(Exception):
@@ -62,7 +71,11 @@ class HandlerError(WSAdapterError, TypeError):
 
 
 class EndpointError(WSAdapterError, TypeError):
-    """A ``@websocket`` function cannot be called as it is declared; the message says why."""
+    """A ``@websocket`` or ``@stream`` cannot be called as it is declared; it says why."""
+
+
+class ViewError(WSAdapterError, TypeError):
+    """Views are declared that the message type cannot have; the message says why."""
 
 
 class ReceiveConflict(WSAdapterError, RuntimeError):
@@ -88,6 +101,11 @@ class ConnectionClosed(WSAdapterError, ConnectionError):
         self.reason = reason
         self.closed_by = closed_by
 
+    @property
+    def kind(self) -> FailureKind | None:
+        """What a client should do about it; None where nothing has failed."""
+        return kind_of_close(self.code)
+
 
 class ConnectionTimeout(WSAdapterError, TimeoutError):
     """A connection did not get as far as was asked, within the ``timeout`` that was given."""
@@ -111,6 +129,71 @@ class WriteTimeout(ConnectionTimeout):
         self.withdrawn = withdrawn
 
 
+class Failure(WSAdapterError):
+    """What code raises to tell the client what to do: one of `Transient`, `Exhausted`, `Fatal`.
+
+    A handler's is answered with a ``ws:error`` message; an endpoint's or a stream's is sent as
+    one, and closes the connection. It is no fault of the program, and logged as a warning.
+
+    Args:
+        message: a sentence for the developer of the client, who gets to see it.
+        code: machine-readable, for the ``ws:error``; by default the name of the kind.
+        close_code: what an endpoint or a stream closes with; by default that of the kind.
+        retry_after: seconds after which the client may try again.
+
+    Raises:
+        ValueError: no such close code may be sent.
+    """
+
+    kind: ClassVar[FailureKind]
+    #: Where no message is given.
+    sentence: ClassVar[str]
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        code: str | None = None,
+        close_code: int | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        treatment = TREATMENTS[self.kind]
+        self.message = str(message or self.sentence)  # of a text that is translated lazily, too
+        self.code = code or str(treatment.error_code)
+        self.close_code = int(close_code or treatment.close_code)
+        self.retry_after = None if retry_after is None else float(retry_after)
+        super().__init__(self.message)
+        check_code(self.close_code)
+
+
+class Transient(Failure):
+    """It did not work now; the same may work in a moment."""
+
+    kind = FailureKind.TRANSIENT
+    sentence = "This did not work now. Try again."
+
+
+class Exhausted(Failure):
+    """Something is used up for now; the same may work later, after ``retry_after`` seconds."""
+
+    kind = FailureKind.EXHAUSTED
+    sentence = "There is too much to do at the moment. Try again later."
+
+
+class RetriesExhausted(Exhausted):
+    """A handler was called again as often as its `Retry` says, and failed each time.
+
+    ``__cause__`` is the last failure.
+    """
+
+
+class Fatal(Failure):
+    """It will not work, however often it is tried."""
+
+    kind = FailureKind.FATAL
+    sentence = "This cannot work. Do not try it again."
+
+
 class PeerError(Exception):
     """The other side of a connection broke a rule; that one message fails."""
 
@@ -119,7 +202,7 @@ class InvalidMessage(PeerError):
     """A message from the browser does not decode, or does not fit its declared type.
 
     Args:
-        code: machine-readable, one of `wsadapter.wire.envelope.ErrorCode`.
+        code: machine-readable, one of `wsadapter.wire.failures.ErrorCode`.
         message: a sentence for the developer of the page.
         path: the offending field in JSONPath notation, such as ``$.text``.
         id: the request's id, when the message had one.

@@ -12,13 +12,51 @@ from typing import Any, TypeVar
 from wsadapter.errors import HandlerError, InvalidMessage
 from wsadapter.wire.conversion import converter
 from wsadapter.wire.envelope import RESERVED_PREFIX, Envelope
+from wsadapter.wire.limits import RateLimit
+from wsadapter.wire.outbox import Priority
+from wsadapter.wire.retries import Retry
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
-_MARK = "_wsadapter_message_type"
+_MARK = "_wsadapter_declaration"
 
 
-def handler(type: str) -> Callable[[Method], Method]:
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """What `handler` was told about a message type."""
+
+    type: str
+    #: The lane in which such messages wait; None where the client may say so, or nobody does.
+    priority: Priority | None = None
+    #: How many of them a client may send.
+    rate_limit: RateLimit | None = None
+    #: When a transient failure is tried again.
+    retry: Retry | None = None
+
+    def __post_init__(self) -> None:
+        if not self.type or not isinstance(self.type, str):
+            raise HandlerError('@handler needs the message type: @handler("chat.say").')
+        if self.type.startswith(RESERVED_PREFIX):
+            raise HandlerError(
+                f'@handler("{self.type}"): types that begin with "{RESERVED_PREFIX}" belong to '
+                "wsadapter; choose another."
+            )
+        for name, kind in (("priority", Priority), ("rate_limit", RateLimit), ("retry", Retry)):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, kind):
+                raise HandlerError(
+                    f'@handler("{self.type}", {name}={value!r}): give an instance of '
+                    f"{kind.__name__}."
+                )
+
+
+def handler(
+    type: str,
+    *,
+    priority: Priority | None = None,
+    rate_limit: RateLimit | None = None,
+    retry: Retry | None = None,
+) -> Callable[[Method], Method]:
     """Declare an ``async def`` method of a consumer as the handler of a message type.
 
     ``{"type": "chat.say", "id": 7, "text": "hi"}`` from the browser calls the method that is
@@ -26,21 +64,22 @@ def handler(type: str) -> Callable[[Method], Method]:
     dataclass, TypedDict, pydantic model, ``dict``) is what the fields are validated against;
     what it returns is the reply with the same id.
 
+    Args:
+        priority: the lane in which such messages wait for their turn.
+        rate_limit: how many of them a client may send; the consumer's own limit holds beside it.
+        retry: call the method again when it fails with what is `Transient`. Messages behind it
+            wait for that; pushes and heartbeats do not.
+
     Raises:
-        HandlerError: the type is reserved or empty, or the method is not ``async def``.
+        HandlerError: the type is reserved or empty, an option has a value that cannot work, or
+            the method is not ``async def``.
     """
-    if not type or not isinstance(type, str):
-        raise HandlerError('@handler needs the message type: @handler("chat.say").')
-    if type.startswith(RESERVED_PREFIX):
-        raise HandlerError(
-            f'@handler("{type}"): types that begin with "{RESERVED_PREFIX}" belong to '
-            "wsadapter; choose another."
-        )
+    declaration = Declaration(type, priority, rate_limit, retry)
 
     def mark(method: Method) -> Method:
         if not inspect.iscoroutinefunction(method):
             raise HandlerError(f'The handler of "{type}" must be declared with async def.')
-        setattr(method, _MARK, type)
+        setattr(method, _MARK, declaration)
         return method
 
     return mark
@@ -52,6 +91,7 @@ class Handler:
 
     method: str
     convert: Callable[[dict[str, Any]], Any] | None
+    declaration: Declaration
 
     async def __call__(self, consumer: Any, envelope: Envelope) -> Any:
         """Validate the fields and call the method.
@@ -80,14 +120,15 @@ def collect(consumer: type) -> dict[str, Handler]:
     """
     found: dict[str, Handler] = {}
     for name, method in inspect.getmembers(consumer, inspect.isfunction):
-        type = getattr(method, _MARK, None)
-        if type is None:
+        declaration = getattr(method, _MARK, None)
+        if declaration is None:
             continue
+        type = declaration.type
         if type in found:
             raise HandlerError(
                 f'{consumer.__qualname__}: both {found[type].method} and {name} handle "{type}".'
             )
-        found[type] = Handler(name, _converter(consumer, name, method))
+        found[type] = Handler(name, _converter(consumer, name, method), declaration)
     return found
 
 

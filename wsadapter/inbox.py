@@ -1,16 +1,26 @@
-"""What waits for one connection's handlers: bounded, in the order of arrival."""
+"""What waits for one connection's handlers: bounded, and in order within a priority."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from typing import NamedTuple
 
+from wsadapter.wire.lanes import Lanes
 from wsadapter.wire.orders import Message
+from wsadapter.wire.outbox import Priority
 
-#: Frames of the browser that may wait before its connection is not read any more.
+#: Frames of the browser that may wait in one lane before its connection is not read any more.
 MAX_FRAMES = 100
 #: Messages of plain Channels code that may wait before further ones are dropped.
 MAX_EVENTS = 1000
+
+
+class Entry(NamedTuple):
+    """A message that waits."""
+
+    message: Message
+    #: The lane of a frame; None for an event.
+    lane: Priority | None
 
 
 class Inbox:
@@ -21,8 +31,10 @@ class Inbox:
 
     def __init__(self) -> None:
         self.dropped = 0
-        self._waiting: deque[tuple[Message, bool]] = deque()  # with: is it a frame?
-        self._frames = 0
+        self._waiting: Lanes[Entry] = Lanes()
+        # How many frames wait in each lane, and how many events in all.
+        self._frames: dict[Priority, int] = {}
+        self._events = 0
         self._room: asyncio.Event | None = None
 
     def __len__(self) -> int:
@@ -30,8 +42,8 @@ class Inbox:
 
     @property
     def full(self) -> bool:
-        """Whether the browser has to wait."""
-        return self._frames >= MAX_FRAMES
+        """Whether the browser has to wait: some lane has no room."""
+        return any(count >= MAX_FRAMES for count in self._frames.values())
 
     async def room(self) -> None:
         """Wait until the browser may send on."""
@@ -39,24 +51,27 @@ class Inbox:
             self._room = asyncio.Event()
             await self._room.wait()
 
-    def put_frame(self, message: Message) -> None:
+    def put_frame(self, message: Message, priority: Priority = Priority.NORMAL) -> None:
         """Queue a frame of the browser."""
-        self._frames += 1
-        self._waiting.append((message, True))
+        self._frames[priority] = self._frames.get(priority, 0) + 1
+        self._waiting.put(Entry(message, priority), priority)
 
     def put_event(self, message: Message) -> bool:
         """Queue a message of the layer. Returns whether there was room."""
-        if len(self._waiting) - self._frames >= MAX_EVENTS:
+        if self._events >= MAX_EVENTS:
             self.dropped += 1
             return False
-        self._waiting.append((message, False))
+        self._events += 1
+        self._waiting.put(Entry(message, None))
         return True
 
     def pop(self) -> Message:
-        """The oldest message; the inbox must not be empty."""
-        message, is_frame = self._waiting.popleft()
-        if is_frame:
-            self._frames -= 1
+        """The message whose turn it is; the inbox must not be empty."""
+        message, lane = self._waiting.pop()
+        if lane is None:
+            self._events -= 1
+        else:
+            self._frames[lane] -= 1
             if self._room is not None:
                 self._room.set()
         return message

@@ -1,15 +1,41 @@
-"""What a client has sent and nobody has read yet: bounded, in order, for any number of readers."""
+"""What a client has sent and nobody has read yet: bounded, ordered, for any number of readers."""
 
 from __future__ import annotations
 
 import asyncio
+from typing import NamedTuple
 
+from wsadapter.wire.lanes import Lanes
+from wsadapter.wire.outbox import Priority
 from wsadapter.wire.payload import Frame, size_of
 
-#: Frames that may wait before the connection is not read any more.
+#: Frames that may wait in one lane before the connection is not read any more.
 MAX_FRAMES = 100
 #: Bytes that may wait before that. One more frame passes, so that a large one can be read at all.
 MAX_BYTES = 256 * 1024
+
+
+class Entry(NamedTuple):
+    """A frame that waits; at the end None, for whoever asks."""
+
+    frame: Frame | None
+    lane: Priority
+
+
+_END = Entry(None, Priority.LOW)
+
+
+class _Queue(asyncio.Queue[Entry]):
+    """A queue of four lanes, by the methods that `asyncio.Queue` has for that."""
+
+    def _init(self, maxsize: int) -> None:
+        self._queue: Lanes[Entry] = Lanes()
+
+    def _put(self, item: Entry) -> None:
+        self._queue.put(item, item.lane)
+
+    def _get(self) -> Entry:
+        return self._queue.pop()
 
 
 class Incoming:
@@ -19,8 +45,8 @@ class Incoming:
     """
 
     def __init__(self) -> None:
-        # At the end None, for whoever asks.
-        self._frames: asyncio.Queue[Frame | None] = asyncio.Queue()
+        self._waiting = _Queue()
+        self._frames: dict[Priority, int] = {}
         self._bytes = 0
         self._room = asyncio.Event()
         self._room.set()
@@ -35,43 +61,48 @@ class Incoming:
         """Wait until there is room, or the end has come."""
         await self._room.wait()
 
-    def put(self, frame: Frame) -> None:
+    def put(self, frame: Frame, priority: Priority = Priority.NORMAL) -> None:
         """Queue a frame; after the end it is dropped."""
         if not self._ended:
+            count = self._frames[priority] = self._frames.get(priority, 0) + 1
             self._bytes += size_of(frame)
-            self._frames.put_nowait(frame)
-            self._note_room()
+            self._waiting.put_nowait(Entry(frame, priority))
+            if count >= MAX_FRAMES or self._bytes >= MAX_BYTES:
+                self._room.clear()
 
     async def get(self) -> Frame | None:
-        """The oldest frame, as soon as there is one; None after the last one."""
-        frame = await self._frames.get()
-        if frame is None:
-            self._frames.put_nowait(None)  # for the next one who asks
-        else:
-            self._bytes -= size_of(frame)
-            self._note_room()
-        return frame
+        """The frame whose turn it is, as soon as there is one; None after the last one."""
+        while True:
+            entry = await self._waiting.get()
+            if entry.frame is not None:
+                self._took(entry.frame, entry.lane)
+                return entry.frame
+            is_last = self._waiting.empty()
+            self._waiting.put_nowait(_END)  # for the next one who asks
+            if is_last:
+                return None
 
     def take_all(self) -> list[Frame]:
         """The frames that wait, if any."""
-        frames = []
-        while self._frames.qsize() > self._ended:
-            frame = self._frames.get_nowait()
-            assert frame is not None
-            frames.append(frame)
-        self._bytes = 0
-        self._note_room()
-        return frames
+        entries = [self._waiting.get_nowait() for _ in range(self._waiting.qsize())]
+        if self._ended:
+            self._waiting.put_nowait(_END)
+        self._frames, self._bytes = {}, 0
+        self._room.set()
+        return [entry.frame for entry in entries if entry.frame is not None]
 
     def end(self) -> None:
         """Nothing more will come; what is there can still be read."""
         if not self._ended:
             self._ended = True
-            self._frames.put_nowait(None)
+            self._waiting.put_nowait(_END)
             self._room.set()
 
-    def _note_room(self) -> None:
-        if self._ended or (self._frames.qsize() < MAX_FRAMES and self._bytes < MAX_BYTES):
+    def _took(self, frame: Frame, lane: Priority) -> None:
+        self._frames[lane] -= 1
+        self._bytes -= size_of(frame)
+        if not self._room.is_set() and self._has_room():
             self._room.set()
-        else:
-            self._room.clear()
+
+    def _has_room(self) -> bool:
+        return self._bytes < MAX_BYTES and max(self._frames.values()) < MAX_FRAMES

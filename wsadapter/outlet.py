@@ -13,17 +13,20 @@ from enum import StrEnum
 from typing import Any
 
 from wsadapter import frame_log, servers
+from wsadapter.batching import Batching, Taken
 from wsadapter.close_codes import MAX_REASON_BYTES, CloseCode, ClosedBy
 from wsadapter.corking import Cork, current_cork
 from wsadapter.errors import WriteTimeout
 from wsadapter.event_loops import Resumed, end_task
 from wsadapter.servers import Send
 from wsadapter.signals import delivery_failed, message_dropped
+from wsadapter.wire.batches import Batch
 from wsadapter.wire.envelope import PING
 from wsadapter.wire.joined import MAX_JOINED_SIZE, Joined
-from wsadapter.wire.orders import Message, Push, send_event
+from wsadapter.wire.orders import Message, Push, frame_of, send_event
 from wsadapter.wire.outbox import Outbox, Outcome, Overflow, Priority
 from wsadapter.wire.payload import Frame, size_of
+from wsadapter.wire.views import DEFAULT
 
 logger = logging.getLogger("wsadapter.connection")
 
@@ -112,6 +115,7 @@ class Outlet:
         item_bytes: what each frame that waits counts for, beside its payload.
         prepares_frames: write pushes as ready frames where the server takes them.
         joins_frames: and those of one turn of the event loop in one piece.
+        batch: collect messages into frames of many, see `wsadapter.Batch`.
         on_closing: called once this side has begun to close, or sending has failed, with the
             seconds that the other side has to agree.
     """
@@ -119,6 +123,7 @@ class Outlet:
     # A process has thousands of them.
     __slots__ = (
         "_at_once_bytes",
+        "_batching",
         "_close_at_accept",
         "_closing_seconds",
         "_cork",
@@ -144,6 +149,7 @@ class Outlet:
         "stats",
         "subprotocol",
         "user_id",
+        "view",
     )
 
     def __init__(
@@ -156,6 +162,7 @@ class Outlet:
         item_bytes: int = ITEM_BYTES,
         prepares_frames: bool = True,
         joins_frames: bool = True,
+        batch: Batch | None = None,
         on_closing: Callable[[float], None],
     ) -> None:
         self.scope = scope
@@ -166,6 +173,8 @@ class Outlet:
         self.close_code: int | None = None
         self.close_reason = ""
         self.closed_by = ClosedBy.NETWORK
+        #: In which view pushes reach it.
+        self.view = DEFAULT
         self._outbox: Outbox[Outgoing] = Outbox(
             max_outbox_size, overflow, item_bytes=item_bytes, on_drop=self._dropped
         )
@@ -178,8 +187,11 @@ class Outlet:
         # In bytes sent: never, where ``send`` itself waits for the transport.
         self._measure_at = math.inf if self._held_bytes is None else 0
         self._frames = (
-            servers.frame_writer(scope, self._send, max_outbox_size) if prepares_frames else None
+            servers.frame_writer(scope, self._send, max_outbox_size)
+            if prepares_frames and batch is None
+            else None
         )
+        self._batching = None if batch is None else Batching(batch, self._send_batch)
         # Nobody holds a cork of its own, so that nothing is joined.
         self._cork = current_cork() if joins_frames else Cork(asyncio.get_running_loop())
         # What was pushed in this turn of the loop and leaves at its end, past the outbox.
@@ -201,8 +213,10 @@ class Outlet:
 
     def deliver(self, push: Push) -> None:
         """Send a push to this client; never waits, and what is not for it is ignored."""
-        if push.selective and not push.concerns(self.client_id, self.user_id):
-            return
+        if push.selective:
+            if not push.concerns(self.client_id, self.user_id):
+                return
+            push = push.in_view(self.view)
         writer = self._frames
         # The whole way of a ready frame is here: there is no hotter one.
         if (
@@ -225,6 +239,8 @@ class Outlet:
             self._deliver_otherwise(push)
 
     def _deliver_otherwise(self, push: Push) -> None:
+        if self._collects(push.frame, push.priority):
+            return
         if self._corked is not None:
             self._hold_back(push)
         elif not self._takes_at_once():
@@ -280,7 +296,8 @@ class Outlet:
 
     def post(self, frame: Frame, priority: Priority = Priority.NORMAL) -> None:
         """Send a frame without waiting for the transport."""
-        self._put(Outgoing(send_event(frame), size_of(frame)), priority)
+        if not self._collects(frame, priority):
+            self._put(Outgoing(send_event(frame), size_of(frame)), priority)
 
     def ping(self) -> None:
         """Ask for a sign of life.
@@ -307,29 +324,59 @@ class Outlet:
         Raises:
             WriteTimeout: it did not leave in time.
         """
-        frame = event.get("text")
-        if frame is None:
-            frame = event.get("bytes") or b""
-        size = size_of(frame)
+        size = size_of(frame_of(event))
         taken: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         outgoing = Outgoing(event, size, taken)
-        self._enter(outgoing, priority)
+        if self._enter(outgoing, priority) and not self._is_held_up():
+            await self._give_way(size)
+            return True  # with others, in a moment
         if taken.done():
             await self._give_way(size)
             return taken.result()
         return await self._wait_until_taken(outgoing, taken, priority, timeout)
 
-    def _enter(self, outgoing: Outgoing, priority: Priority) -> None:
-        """Queue what its sender waits for."""
+    def _enter(self, outgoing: Outgoing, priority: Priority) -> bool:
+        """Queue what its sender waits for. Returns whether it waits for others to leave with."""
         self.uncork()
-        if self.state is State.OPEN:
+        if self.state is State.CONNECTING:  # it is collected, and bounded as a push is
+            self.post(frame_of(outgoing.event), priority)
+            _release(outgoing.taken, sent=True)
+        elif self._collects(frame_of(outgoing.event), priority, outgoing.taken):
+            return True
+        elif self._takes_at_once() and self._outbox.is_empty:
+            self._leave(outgoing.event, outgoing.size, outgoing.taken)
+        elif self.state is State.OPEN:
             self._outbox.put_awaited(outgoing, outgoing.size, priority)
             self._flush()
-        elif self.state is State.CONNECTING:  # it is collected, and bounded as a push is
-            self._put(Outgoing(outgoing.event, outgoing.size), priority)
-            _release(outgoing.taken, sent=True)
         else:
             _release(outgoing.taken)
+        return False
+
+    def _is_held_up(self) -> bool:
+        """Whether the transport does not take what waits."""
+        return self._writer is not None or not self._outbox.is_empty
+
+    # What leaves together
+
+    def _collects(self, frame: Frame, priority: Priority, taken: Taken | None = None) -> bool:
+        """Whether a frame waits for others to leave with."""
+        return (
+            self._batching is not None
+            and self.state in (State.CONNECTING, State.OPEN)
+            and self._batching.collect(frame, priority, taken)
+        )
+
+    def _send_batch(self, frame: str, priority: Priority, waiting: list[Taken]) -> None:
+        """What a sender waits for makes all that leaves with it something that is not dropped."""
+        outgoing = Outgoing(send_event(frame), size_of(frame))
+        if waiting:
+            outgoing.taken = asyncio.get_running_loop().create_future()
+            outgoing.taken.add_done_callback(lambda taken: _release_all(waiting, taken.result()))
+        if waiting and self.state is State.OPEN:
+            self._outbox.put_awaited(outgoing, outgoing.size, priority)
+            self._flush()
+        else:
+            self._put(outgoing, priority)
 
     async def _give_way(self, size: int) -> None:
         """Let others have their turn: a loop that sends what is taken at once never waits."""
@@ -424,6 +471,8 @@ class Outlet:
         if self.state is State.CONNECTING:
             self._close_at_accept = int(code), reason
         self.uncork()
+        if drain and self._batching is not None:
+            self._batching.flush_all()  # which may be the end of a client that is too slow
         if self.state is not State.OPEN:
             return
         self.close_code, self.close_reason = int(code), reason
@@ -461,10 +510,13 @@ class Outlet:
     def _drop_outbox(self) -> None:
         for outgoing in self._outbox.clear():
             _release(outgoing.taken)
+        if self._batching is not None:
+            _release_all(self._batching.drop_all(), sent=False)
 
     def let_go(self) -> None:
         """Forget whoever used it, so that an ended connection needs no garbage collector."""
         self._on_closing = ignored
+        self._batching = None
         self._outbox = self.stats.outbox = _NO_OUTBOX
 
     def close_on_flood(self, code: int, reason: str) -> None:
@@ -643,6 +695,11 @@ def _release(taken: asyncio.Future[bool] | None, *, sent: bool = False) -> None:
     """Let the sender go on, and tell whether the frame has left."""
     if taken is not None and not taken.done():
         taken.set_result(sent)
+
+
+def _release_all(waiting: list[Taken], sent: bool) -> None:
+    for taken in waiting:
+        _release(taken, sent=sent)
 
 
 def _at_most(text: str, max_bytes: int) -> str:

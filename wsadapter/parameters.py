@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +13,7 @@ from urllib.parse import parse_qs
 
 from wsadapter.errors import EndpointError, InvalidMessage
 from wsadapter.wire.conversion import text_converter
-from wsadapter.wire.envelope import ErrorCode
+from wsadapter.wire.failures import ErrorCode
 from wsadapter.wire.masking import is_secret
 
 Scope = Mapping[str, Any]
@@ -29,7 +29,6 @@ _NOT_FOR_FUNCTIONS = frozenset(
     }
 )
 
-_BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
@@ -51,30 +50,19 @@ class Parameters:
     string: what the server knows cannot be overridden by what a browser asks for.
 
     Args:
-        function: an async function whose first parameter is the connection.
+        function: an async function, or one that makes an async generator.
+        given: the names of those that it is given by whoever calls it.
 
     Raises:
         EndpointError: it cannot be called like that; the message says why.
     """
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., Any], given: Collection[str]) -> None:
         self._function = function
         self._name = getattr(function, "__qualname__", repr(function))
-        if not inspect.iscoroutinefunction(function):
-            raise EndpointError(f"The endpoint {self._name} must be declared with async def.")
-        declared = list(inspect.signature(function).parameters.values())
-        if not declared or declared[0].kind not in _BY_POSITION:
-            raise EndpointError(
-                f"The endpoint {self._name} takes no connection; its first parameter is the "
-                f"connection: async def {function.__name__}(connection)."
-            )
-        if declared[0].name == "self":
-            raise EndpointError(
-                f"The endpoint {self._name} is a method; an endpoint is a function, which is "
-                "called with nothing but its connection and parameters."
-            )
-        bound = _bound_names(function)
-        others = [each for each in declared[1:] if each.name not in bound]
+        known = {*given, *_bound_names(function)}
+        declared = inspect.signature(function).parameters.values()
+        others = [each for each in declared if each.name not in known]
         self._parameters = [self._parameter(each) for each in others if self._is_named(each)]
 
     def bind(self, scope: Scope) -> dict[str, Any]:
@@ -127,8 +115,8 @@ class Parameters:
             return False  # it takes whatever else the route has
         if parameter.kind not in _BY_NAME:
             raise EndpointError(
-                f"The endpoint {self._name} takes {parameter} by position; after the connection "
-                "every argument is given by its name."
+                f"The endpoint {self._name} takes {parameter} by position; its arguments are "
+                "given by their names."
             )
         return True
 
@@ -140,14 +128,25 @@ class Parameters:
         """None for what only the route or the scope can have, such as a user."""
         if parameter.annotation is parameter.empty:
             return text_converter(str)
-        # One at a time: others may have been imported for the type checker alone.
-        holder = SimpleNamespace(__annotations__={parameter.name: parameter.annotation})
-        names = getattr(inspect.unwrap(self._function), "__globals__", {})
         try:
-            hints = typing.get_type_hints(holder, globalns=names, include_extras=True)
-            return text_converter(hints[parameter.name])
+            return text_converter(annotation_of(self._function, parameter.annotation))
         except (TypeError, NameError, AttributeError):
             return None
+
+
+def annotation_of(function: Any, annotation: Any) -> Any:
+    """What an annotation of a function stands for, where it may be text.
+
+    One at a time: others may have been imported for the type checker alone.
+
+    Raises:
+        NameError, TypeError, AttributeError: the text cannot be resolved.
+    """
+    while isinstance(function, functools.partial):
+        function = function.func
+    holder = SimpleNamespace(__annotations__={"it": annotation})
+    names = getattr(inspect.unwrap(function), "__globals__", {})
+    return typing.get_type_hints(holder, globalns=names, include_extras=True)["it"]
 
 
 def _bound_names(function: Any) -> set[str]:

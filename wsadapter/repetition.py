@@ -65,7 +65,7 @@ class Repetition:
                 if not await send(frame):
                     return
                 self._last, self._last_frame = value, frame
-            if await _ends_within(ending, self._cadence.due(time.monotonic())):
+            if await ends_within(ending, self._cadence.due(time.monotonic())):
                 return
 
     def _is_news(self, value: Any, frame: Frame) -> bool:
@@ -80,7 +80,8 @@ def _decides_at_once(function: object) -> bool:
     return callable(function) and not iscoroutinefunction(function)
 
 
-async def _ends_within(ending: Awaitable[None], seconds: float) -> bool:
+async def ends_within(ending: Awaitable[None], seconds: float) -> bool:
+    """Wait for an end, and no longer than so many seconds. Returns whether it came."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await ending

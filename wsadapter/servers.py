@@ -28,14 +28,17 @@ PLAIN_BYTES = 64 * 1024
 EXTENSION = "wsadapter.frames"
 
 _UVICORN = ("uvicorn.protocols.websockets.websockets_sansio_impl", "WebSocketsSansIOProtocol")
+_OLD_UVICORN = ("uvicorn.protocols.websockets.websockets_impl", "WebSocketProtocol")
+_HYPERCORN = ("hypercorn.protocol.ws_stream", "WSStream")
 _DAPHNE = ("daphne.server", "Server.handle_reply")
 
 
 class FrameWriter(Protocol):
     """A server's connection that lets the application write whole frames to its transport."""
 
-    #: zlib's level for frames that go here compressed, or 0.
-    compression_level: int
+    @property
+    def compression_level(self) -> int:
+        """zlib's level for frames that go here compressed, or 0."""
 
     @property
     def ready(self) -> bool:
@@ -70,12 +73,14 @@ class DaphneWriter:
     epoll_ctl for each.
     """
 
-    compression_level = 0
-
     def __init__(self, protocol: Any, max_held_bytes: int) -> None:
         self._protocol = protocol
         self._max_held_bytes = max_held_bytes
         self._to_socket = _is_socket(protocol.transport)
+
+    @property
+    def compression_level(self) -> int:
+        return _level_on_daphne(self._protocol)
 
     @property
     def ready(self) -> bool:
@@ -134,7 +139,7 @@ async def send_whole(send: Send, event: Any) -> None:
         protocol.sendCloseFrame(event["code"], event.get("reason", "").encode(), False)
     else:
         frame = event["text"] if event.get("text") is not None else event["bytes"]
-        protocol.transport.write(frame_bytes(frame, 0))
+        protocol.transport.write(frame_bytes(frame, _level_on_daphne(protocol)))
 
 
 def limit_closing(send: Send, seconds: float) -> None:
@@ -220,19 +225,68 @@ def held_back(send: Send) -> Iterator[None]:
         protocol.transport.resumeProducing()
 
 
-def decline_compression(send: Send) -> None:
-    """Have an open handshake end without permessage-deflate, where the server has offered it.
+def set_compression(send: Send, level: int) -> None:
+    """Have an open handshake end with permessage-deflate at a level, or without it.
 
-    Uvicorn negotiates it for every connection alike; its answer has not left yet.
+    There is none with a client that does not offer it. docs/compression.md has what cannot be
+    told to which server.
+
+    Args:
+        send: the server's own, before the handshake is accepted; later it changes nothing.
+        level: zlib's, from 1 (fast) to 9 (small), or 0 for none.
     """
-    protocol = _uvicorn_protocol(send)
-    if protocol is None or protocol.handshake_complete:
-        return
-    protocol.conn.extensions = []
-    protocol.response.headers.pop("Sec-WebSocket-Extensions", None)
+    if (protocol := _uvicorn_protocol(send)) is not None:
+        if not protocol.handshake_complete:
+            _renegotiate(protocol, level)
+    elif (protocol := _owner(send, _OLD_UVICORN)) is not None:
+        _change_terms(protocol, level)
+    elif (protocol := _daphne_protocol(send)) is not None:
+        _negotiate_on_daphne(protocol, level)
+    elif (stream := _owner(send, _HYPERCORN)) is not None and not level:
+        stream.handshake.extensions = None  # as if the client had offered none
+
+
+def _renegotiate(protocol: Any, level: int) -> None:
+    """Change what uvicorn has negotiated: its answer has not left yet."""
+    agreed = protocol.conn.extensions
+    protocol.conn.extensions = [_at_level(extension, level) for extension in agreed if level]
+    if not level:
+        protocol.response.headers.pop("Sec-WebSocket-Extensions", None)
     writer = getattr(protocol, "frame_writer", None)
-    if writer is not None:
-        writer.compression_level = 0
+    if writer is not None and writer.compression_level:
+        writer.compression_level = level
+
+
+def _at_level(extension: Any, level: int) -> Any:
+    """The same terms with the client; its zlib has been made, and takes no other level."""
+    return type(extension)(
+        extension.remote_no_context_takeover,
+        extension.local_no_context_takeover,
+        extension.remote_max_window_bits,
+        extension.local_max_window_bits,
+        {**extension.compress_settings, "level": level},
+    )
+
+
+def _change_terms(protocol: Any, level: int) -> None:
+    """Change what uvicorn's older protocol will negotiate: it has this very list in its hands."""
+    if not level:
+        protocol.available_extensions.clear()
+    for extension in protocol.available_extensions:
+        extension.compress_settings = {**(extension.compress_settings or {}), "level": level}
+
+
+def _negotiate_on_daphne(protocol: Any, level: int) -> None:
+    """Daphne has Autobahn decline what clients offer; Autobahn asks the connection for that."""
+    from wsadapter.daphne import answer  # daphne's packages are there, as daphne has called
+
+    protocol.perMessageCompressionAccept = partial(answer, level)
+
+
+def _level_on_daphne(protocol: Any) -> int:
+    """The level of frames that are written past Autobahn; 0 before the handshake is accepted."""
+    level: int = getattr(protocol._perMessageCompress, "ready_level", 0)
+    return level
 
 
 def _is_socket(transport: Any) -> bool:
@@ -280,10 +334,15 @@ def tells_reasons(scope: Any) -> bool:
 
 
 def _uvicorn_protocol(send: Send) -> Any:
-    protocol = getattr(send, "__self__", None)
-    for base in type(protocol).__mro__:
-        if (base.__module__, base.__qualname__) == _UVICORN:
-            return protocol
+    return _owner(send, _UVICORN)
+
+
+def _owner(send: Send, kind: tuple[str, str]) -> Any:
+    """The object whose method it is, where that is of a class or its subclass; else None."""
+    owner = getattr(send, "__self__", None)
+    for base in type(owner).__mro__:
+        if (base.__module__, base.__qualname__) == kind:
+            return owner
     return None
 
 

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
-from weakref import WeakSet
+from weakref import WeakSet, ref
 
 logger = logging.getLogger("wsadapter.connection")
 
@@ -34,6 +34,8 @@ class Tasks:
         self._tasks: set[asyncio.Task[Any]] = set()
         # Whoever has read the connection, whether or not it is one of these.
         self._readers: WeakSet[asyncio.Task[Any]] = WeakSet()
+        # Nearly always there is one, which reads again and again.
+        self._last_reader: ref[asyncio.Task[Any]] | None = None
         self._on_failure = on_failure
 
     def __len__(self) -> int:
@@ -49,8 +51,15 @@ class Tasks:
     def note_reader(self) -> None:
         """The task that calls this reads the connection."""
         task = asyncio.current_task()
-        if task is not None and task not in self._readers:
-            self._readers.add(task)
+        if task is None or (self._last_reader is not None and self._last_reader() is task):
+            return
+        self._readers.add(task)
+        self._last_reader = ref(task)
+
+    def forget_readers(self) -> None:
+        """Nobody reads the connection any more."""
+        self._readers.clear()
+        self._last_reader = None
 
     async def end(self, client_id: str) -> None:
         """End them all.

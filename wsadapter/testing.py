@@ -33,7 +33,9 @@ class Sent:
         helper: the name of the helper, without the ``a`` of the twin: ``"send_to_user"``.
         target: user ids as text (a tuple), a client id, a group, or None for `broadcast`.
         data: what the helper was given.
-        frame: what browsers would have received.
+        frame: what browsers would have received, in the default view.
+        sequence: whether they would have received a place in the sequence of the group as well,
+            which the frame lacks.
     """
 
     helper: str
@@ -43,6 +45,7 @@ class Sent:
     exclude: frozenset[str]
     priority: Priority
     authenticated_only: bool
+    sequence: bool = False
 
     @property
     def json(self) -> Any:
@@ -142,8 +145,8 @@ def capture_sent() -> Iterator[SentList]:
 
 
 def _recorded(publication: Publication) -> Iterator[Sent]:
-    order = publication.posts[0].order if publication.posts else None
-    if isinstance(order, Push):
+    post = publication.posts[0] if publication.posts else None
+    if post is not None and isinstance(order := post.order, Push):
         yield Sent(
             helper=publication.helper,
             target=publication.target,
@@ -152,4 +155,5 @@ def _recorded(publication: Publication) -> Iterator[Sent]:
             exclude=order.exclude,
             priority=order.priority,
             authenticated_only=order.authenticated_only,
+            sequence=post.sequence,
         )

@@ -18,7 +18,7 @@ from wsadapter.wire.dialogue import Dialogue
 from wsadapter.wire.envelope import PING
 from wsadapter.wire.heartbeat import Action
 from wsadapter.wire.payload import Frame
-from wsadapter.wire.reconnecting import Timings, Watch, backoff_delay_seconds, watch_silence
+from wsadapter.wire.reconnecting import Backoff, Timings, Watch, watch_silence
 
 logger = logging.getLogger("wsadapter.client")
 
@@ -105,7 +105,7 @@ class Upkeep:
         if max_unread < 1:
             raise ValueError(f"max_unread is a number of messages from 1, not {max_unread}.")
         self.state = State.CLOSED
-        self.dialogue = Dialogue(lambda reason: _call(on_gap, reason))
+        self.dialogue = Dialogue(lambda reason: _call(on_gap, reason), self._exhausted)
         self.unread: deque[Any] = deque()
         self.outward = Changes()
         self.inward = Changes()
@@ -117,7 +117,7 @@ class Upkeep:
         self._max_unread = max_unread
         self._on_state = on_state
         self._random = random
-        self._first_heard: float | None = None  # on this connection
+        self._backoff = Backoff(timings)
 
     def say_farewell(self, end: ConnectionClosed) -> None:
         """End it, once what waits is sent; nothing more is delivered."""
@@ -140,22 +140,18 @@ class Upkeep:
 
     async def _reconnect(self) -> ConnectionClosed:
         """Connect until that is of no use; how the last connection ended."""
-        attempt = 0
         while True:
             self._enter(State.CONNECTING)
             end = self.last_end = await self._live()
             if isinstance(end, Refused) or self.farewell or not should_reconnect(end.code):
                 return end
-            if self._was_stable():
-                attempt = 0
-            delay_seconds = backoff_delay_seconds(attempt, self._random(), self._timings)
-            attempt += 1
+            delay_seconds = self._backoff.delay_seconds(_now(), self._random())
             self._enter(State.WAITING)
             await asyncio.sleep(delay_seconds)
 
     async def _live(self) -> ConnectionClosed:
         """One connection, from the attempt to the end."""
-        self._first_heard = None
+        self._backoff.dialled()
         try:
             async with asyncio.timeout(self._timings.connect_within_seconds):
                 wire = await self._dial()
@@ -204,10 +200,8 @@ class Upkeep:
         self.inward.tell()
         self.outward.tell()
 
-    def _was_stable(self) -> bool:
-        """A server that takes connections only to drop them is not hammered."""
-        heard = self._first_heard
-        return heard is not None and _now() - heard >= self._timings.stable_after_seconds
+    def _exhausted(self, retry_after_seconds: float) -> None:
+        self._backoff.exhausted(_now(), retry_after_seconds)
 
     async def _write(self, wire: Wire) -> None:
         """Send what waits, and the farewell last.
@@ -257,8 +251,7 @@ class Upkeep:
             watch = Watch(_now())  # only now: while there was no room, the silence was our own
 
     async def _take(self, frame: Frame, writer: asyncio.Task[None]) -> None:
-        if self._first_heard is None:
-            self._first_heard = _now()
+        self._backoff.heard(_now())
         for message in self.dialogue.hear(frame):
             # Without a writer the connection is over: it is left, even though nobody receives.
             await self.inward.until(

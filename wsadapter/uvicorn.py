@@ -8,7 +8,8 @@ the extension `EXTENSION`; a middleware that wraps ``send`` switches it off for 
 
 Where uvicorn negotiates permessage-deflate (``--ws-per-message-deflate``, its default), this
 protocol does so without context takeover in both directions: a push is compressed once for all
-connections, and no connection keeps a window in memory.
+connections, and no connection keeps a window in memory. Before the handshake is answered,
+`wsadapter.servers.set_compression` tells whether a connection has it, and at which level.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.system import System
-from benchmarks.systems import adapter, c_loop, nchan, node_peers, python_peers, stock
+from benchmarks.systems import adapter, c_loop, echoes, nchan, node_peers, python_peers, stock
 
 SYSTEMS: list[System] = [
     *adapter.SYSTEMS,
@@ -12,4 +12,5 @@ SYSTEMS: list[System] = [
     *node_peers.SYSTEMS,
     *nchan.SYSTEMS,
     *c_loop.SYSTEMS,
+    *echoes.SYSTEMS,
 ]

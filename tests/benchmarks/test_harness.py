@@ -10,7 +10,7 @@ from benchmarks.lanes import MESSAGES
 from benchmarks.machine import Cores
 from benchmarks.measures import Effort
 from benchmarks.results import Report
-from benchmarks.systems import SYSTEMS, adapter, stock
+from benchmarks.systems import SYSTEMS, adapter, echoes, stock
 from benchmarks.table import STOCK, remarks
 from tests.dependencies import redis_executable
 
@@ -21,6 +21,8 @@ TINY = Extent(
     burst=Effort(2, 2, 0),
     targeted_seconds=0,
     idle_seconds=0,
+    echo=Effort(1, 1, 0),
+    echo_sizes=(3,),
 )
 
 
@@ -80,6 +82,18 @@ def test_everybody_gets_in_at_once_while_one_is_answered() -> None:
 def test_every_lane_of_a_bulk_arrives_in_order() -> None:
     (result,) = run_beside("wsadapter, uvicorn, prepared, large outbox", "lanes").results
     assert result.values["messages"] == MESSAGES
+
+
+#: One of each path, on the first server that has it.
+ECHOES = {system.path: system.name for system in reversed(echoes.SYSTEMS) if not system.missing()}
+
+
+@pytest.mark.parametrize("name", ECHOES.values(), ids=ECHOES.keys())
+def test_every_byte_of_an_echo_is_heard(name: str) -> None:
+    (result,) = run_beside(name, "echo").results
+    assert result.connections == 3
+    assert result.values["rounds"] == 1
+    assert result.values["messages_per_second"] > 0
 
 
 def test_a_server_that_does_not_start_is_a_failure_in_the_report() -> None:

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from benchmarks.expectations import WrongBytes
 from benchmarks.lanes import check, in_lanes, message, overtaken
-from benchmarks.load import WrongBytes
 
 
 def texts(*numbers_and_priorities: tuple[int, int]) -> list[bytes]:

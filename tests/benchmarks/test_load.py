@@ -5,69 +5,16 @@ from __future__ import annotations
 import socket
 import threading
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
-from benchmarks.load import (
-    Crowd,
-    Expectation,
-    Lost,
-    Manners,
-    Refused,
-    WrongBytes,
-    client_frame,
-    inflate,
-    split_frames,
-)
+from benchmarks.expectations import Conversation, Lost, Refused, Speaker, WrongBytes
+from benchmarks.load import Crowd, Manners, client_frame, inflate, split_frames
 from benchmarks.system import text_frame
 
 ONE, TWO, THREE = (text_frame(f"{number:012d}") for number in (1, 2, 3))
 STREAM = ONE + TWO + THREE
-
-
-def received(expectation: Expectation, *chunks: bytes) -> None:
-    for chunk in chunks:
-        expectation.take(7, bytearray(chunk + b"left over from before"), len(chunk))
-
-
-@pytest.mark.parametrize("cut", [1, len(ONE) - 1, len(ONE), len(STREAM) - 1])
-def test_bytes_may_come_in_any_pieces(cut: int) -> None:
-    expectation = Expectation(STREAM, [7])
-    received(expectation, STREAM[:cut])
-    assert expectation.waiting == 1
-    received(expectation, STREAM[cut:])
-    assert expectation.waiting == 0
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        pytest.param(ONE + THREE, id="lost"),
-        pytest.param(ONE + ONE + TWO + THREE, id="doubled"),
-        pytest.param(TWO + ONE + THREE, id="reordered"),
-        pytest.param(STREAM[:20] + b"?" + STREAM[21:], id="altered"),
-        pytest.param(STREAM[:-1] + b"?", id="altered at the end"),
-        pytest.param(STREAM + b"?", id="one byte more"),
-        pytest.param(STREAM + ONE, id="doubled after the end"),
-    ],
-)
-@pytest.mark.parametrize("size", [1, 5, 1000])
-def test_wrong_bytes_are_noticed(wrong: bytes, size: int) -> None:
-    chunks = [wrong[start : start + size] for start in range(0, len(wrong), size)]
-    with pytest.raises(WrongBytes):
-        received(Expectation(STREAM, [7]), *chunks)
-
-
-def test_a_difference_is_told_by_its_place() -> None:
-    with pytest.raises(WrongBytes, match=r"connection 7 .* at byte 20 of 42"):
-        received(Expectation(STREAM, [7]), STREAM[:20] + b"?" + STREAM[21:])
-
-
-def test_what_is_missing_is_told_in_connections_and_bytes() -> None:
-    expectation = Expectation(STREAM, [7, 8])
-    received(expectation, STREAM[:40])
-    assert expectation.missing() == "2 of 2 connections lack up to 42 bytes"
 
 
 Serve = Callable[[socket.socket], None]
@@ -155,6 +102,42 @@ def test_what_comes_after_the_end_is_noticed(served, crowds) -> None:
         crowd.check_silence(10)
 
 
+def echo_frames(client: socket.socket) -> None:
+    """What short masked frames say, until the load client has closed; the mask is zeros."""
+    while received := client.recv(65536):
+        for start in range(0, len(received), 11):
+            client.sendall(text_frame(received[start + 6 : start + 11].decode()))
+
+
+def conversation(crowd: Crowd, heard: Sequence[str]) -> Conversation:
+    said = [client_frame(1, b"%05d" % number) for number in range(len(heard))]
+    frames = list(map(text_frame, heard))
+    return Conversation({one: Speaker(one, said, frames, 3) for one in crowd.connections})
+
+
+def test_what_is_said_is_heard(served, crowds) -> None:
+    crowd = crowds(served(echo_frames))
+    crowd.grow(1)
+    talk = conversation(crowd, [f"{number:05d}" for number in range(50)])
+    crowd.converse(talk)
+    assert talk.waiting == 0
+
+
+def test_another_answer_than_the_right_one_is_noticed(served, crowds) -> None:
+    crowd = crowds(served(echo_frames))
+    crowd.grow(1)
+    with pytest.raises(WrongBytes, match="00005"):
+        crowd.converse(conversation(crowd, ["00000", "00001", "00002", "00003", "00004", "?" * 5]))
+
+
+def test_an_answer_that_does_not_come_is_lost(served, crowds) -> None:
+    crowd = crowds(served(after(go := threading.Event(), text_frame("00000"))))
+    crowd.grow(1)
+    go.set()
+    with pytest.raises(Lost, match="1 of 1 connections lack up to 7 bytes"):
+        crowd.converse(conversation(crowd, ["00000", "00001"]))
+
+
 def test_a_refused_handshake_is_told_by_its_status() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = int(listener.getsockname()[1])
@@ -218,6 +201,13 @@ def compressed_frame(text: str) -> bytes:
     body = body.removesuffix(b"\x00\x00\xff\xff")
     assert inflate(body) == text.encode()
     return bytes((0xC1, len(body))) + body
+
+
+@pytest.mark.parametrize("size", [0, 125, 126, 65535])
+def test_frames_of_clients_say_their_length(size: int) -> None:
+    frame = client_frame(1, b"x" * size)
+    length = bytes((0x80 | size,)) if size < 126 else b"\xfe" + size.to_bytes(2)
+    assert frame == b"\x81" + length + bytes(4) + b"x" * size
 
 
 @pytest.mark.parametrize("size", [0, 125, 126, 65535, 65536])

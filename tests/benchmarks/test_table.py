@@ -1,7 +1,17 @@
 from __future__ import annotations
 
 from benchmarks.results import Report, Result
-from benchmarks.table import STOCK, STOCK_ON, Table, grouped, heading, remarks, tables
+from benchmarks.systems import echoes as echo_systems
+from benchmarks.table import (
+    ECHO_RIVALS,
+    STOCK,
+    STOCK_ON,
+    Table,
+    grouped,
+    heading,
+    remarks,
+    tables,
+)
 from tests.benchmarks.reports import report
 
 
@@ -112,6 +122,7 @@ def test_other_measures_have_tables_of_their_own() -> None:
         "Order in each lane, 50 connections",
         "Compressed bursts to 1 000 connections",
         "Bursts to 1 000 connections from one and two server processes",
+        "Echoes on 1 connection",
     ]
 
 
@@ -161,7 +172,43 @@ OTHER_MEASURES: list[tuple[str, int, dict[str, float]]] = [
             "client_cpu": 0.1,
         },
     ),
+    ("echo", 1, {"messages_per_second": 1, "server_cpu": 0.9, "client_cpu": 0.1}),
 ]
+
+
+def echoed(**rates: float) -> Report:
+    made = report()
+    made.results = [
+        Result(name, "any", "echo", 100, {**ECHO, "messages_per_second": rate})
+        for name, rate in rates.items()
+    ]
+    return made
+
+
+ECHO: dict[str, float] = {"server_cpu": 1.0, "client_cpu": 0.254}
+
+
+def test_echoes_are_compared_with_those_on_the_same_server() -> None:
+    rates = {
+        "wsadapter, stream, uvicorn, prepared frames": 40_000.0,
+        "wsadapter, stream, daphne": 30_000.0,
+        "Channels, JSON, pydantic, uvicorn": 8_000.0,
+        "Channels, JSON, unchecked, uvicorn": 10_000.0,
+        "chanx, uvicorn": 4_000.0,
+        "chanx, daphne": 3_000.0,
+    }
+    echoes = table("Echoes on 100 connections", echoed(**rates))
+    assert column(echoes, "messages/s")[0] == "40 000"
+    assert column(echoes, "× stock") == ["5.00", "–", "1.00", "1.25", "0.50", "–"]
+    assert column(echoes, "× stock, unchecked") == ["4.00", "–", "0.80", "1.00", "0.40", "–"]
+    assert column(echoes, "× chanx") == ["10", "10", "2.00", "2.50", "1.00", "1.00"]
+    assert column(echoes, "client CPU")[0] == "25 %"
+
+
+def test_echoes_are_compared_with_systems_that_are_there() -> None:
+    names = {system.name for system in echo_systems.SYSTEMS}
+    for rival in ECHO_RIVALS.values():
+        assert {f"{rival}, uvicorn", f"{rival}, daphne"} <= names
 
 
 def test_columns_are_aligned() -> None:

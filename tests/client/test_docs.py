@@ -14,7 +14,7 @@ import pytest
 
 from tests.client.server import Site, site
 from tests.markdown import DOCS, Block
-from wsadapter.client import connect
+from wsadapter.client import FailureKind, RequestError, connect
 from wsadapter.wire.reconnecting import Timings
 
 PAGE = DOCS["client"]
@@ -42,8 +42,8 @@ def block_of(name: str) -> Block:
 
 
 def test_every_block_has_its_test() -> None:
-    tested = {block_of(n) for n in ("main", "listen", "report", "next_message", "say", "follow")}
-    assert tested == set(BLOCKS)
+    names = "main listen report upload summaries next_message watch say say_once_more follow"
+    assert {block_of(name) for name in names.split()} == set(BLOCKS)
 
 
 async def test_connect(server: Site, capsys: pytest.CaptureFixture[str]) -> None:
@@ -77,6 +77,43 @@ async def test_send(server: Site) -> None:
         assert [(await peer.heard())["text"] for _ in range(2)] == ["a", "b"]
 
 
+async def test_streams(server: Site) -> None:
+    upload = run(block_of("upload"), server)["upload"]
+    async with connect(server.url) as socket:
+        peer = await server.accepted()
+        uploading = asyncio.create_task(upload(socket, [{"celsius": 20}, {"celsius": 21}]))
+        assert [(await peer.heard())["celsius"] for _ in range(2)] == [20, 21]
+        assert await peer.heard() == {"type": "ws:end"}
+        await peer.say({"mean": 20.5})
+        assert await uploading == {"mean": 20.5}
+
+
+async def test_views(server: Site) -> None:
+    summaries = run(block_of("summaries"), server)["summaries"]
+    receiving = asyncio.create_task(summaries(server.url))
+    peer = await server.accepted()
+    assert await peer.heard() == {"type": "ws:view", "view": "summary"}
+    await peer.say({"id": 1})
+    assert await receiving == {"id": 1}
+
+
+async def test_gaps(server: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    loaded: list[None] = []
+
+    async def load_again() -> None:
+        loaded.append(None)
+
+    watch = run(block_of("watch"), server)["watch"]
+    async with connect(server.url) as socket:
+        peer = await server.accepted()
+        for number in (1, 2, 5, 3, 6):
+            await peer.say({"text": f"t{number}", "sequence": number})
+        await peer.close(1000)
+        await watch(socket, load_again)
+    assert capsys.readouterr().out.split() == ["t1", "t2", "t6"]
+    assert len(loaded) == 1
+
+
 async def test_receive(server: Site) -> None:
     next_message = run(block_of("next_message"), server)["next_message"]
     async with connect(server.url) as socket:
@@ -98,6 +135,30 @@ async def test_request(server: Site) -> None:
         error = {"type": "ws:error", "id": 2, "code": "invalid", "message": "Expected text."}
         await peer.say(error)
         assert await asking == "invalid: Expected text."
+
+
+async def test_whether_to_ask_again(server: Site) -> None:
+    names = {"asyncio": asyncio, "RequestError": RequestError}
+    say_once_more = run(block_of("say_once_more"), server, **names)["say_once_more"]
+    error = {"type": "ws:error", "code": "rate_limited", "message": "Slower."}
+    async with connect(server.url) as socket:
+        peer = await server.accepted()
+        asking = asyncio.create_task(say_once_more(socket, "hi"))
+        await peer.heard()
+        await peer.say({**error, "id": 1, "kind": "exhausted", "retry_after": 0.001})
+        assert (await peer.heard())["id"] == 2
+        await peer.say({"type": "ws:reply", "id": 2, "result": "said"})
+        assert await asking == "said"
+        asking = asyncio.create_task(say_once_more(socket, "hi"))
+        await peer.heard()
+        await peer.say({**error, "id": 3, "kind": "fatal"})
+        with pytest.raises(RequestError, match="Slower"):
+            await asking
+
+
+def test_the_kinds_are_those_that_exist() -> None:
+    rows = PAGE.table("kind")
+    assert [ast.literal_eval(code_in(row[0])) for row in rows] == list(FailureKind)
 
 
 async def test_when_the_server_goes(server: Site, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,27 +9,34 @@ from typing import Any
 
 import pytest
 
-from tests.client.virtual_time import passes, settled, virtual_time
+from tests.client.virtual_time import now, passes, settled, virtual_time
 from tests.client.world import World
 from tests.examples import CLIENT
-from wsadapter.client import RequestError, State
-from wsadapter.close_codes import CloseCode
+from wsadapter.client import RequestError, Sequence, State
+from wsadapter.close_codes import CloseCode, ClosedBy
+from wsadapter.errors import ConnectionClosed
 from wsadapter.wire.reconnecting import Timings, Watch, backoff_delay_seconds, watch_silence
 
 SILENCE = CLIENT["silence"]
+EXHAUSTION = CLIENT["exhaustion"]
 
 
 def server_frame(example: dict[str, Any]) -> str:
     return str(example["server"])
 
 
+def named(example: dict[str, Any]) -> str:
+    return str(example["name"])
+
+
 def test_the_table_has_every_close_code() -> None:
-    assert {code for code, _ in CLIENT["close_codes"]} >= set(CloseCode)
+    assert {code for code, _, _ in CLIENT["close_codes"]} >= set(CloseCode)
 
 
-@pytest.mark.parametrize(("code", "comes_back"), CLIENT["close_codes"])
+@pytest.mark.parametrize(("code", "comes_back", "kind"), CLIENT["close_codes"])
 @virtual_time
-async def test_close_codes(code: int, comes_back: bool) -> None:
+async def test_close_codes(code: int, comes_back: bool, kind: str | None) -> None:
+    assert ConnectionClosed(code, "", ClosedBy.SERVER).kind == kind
     world = World()
     async with world.client() as socket:
         world.wire.end(code)
@@ -55,7 +62,33 @@ async def test_a_server_that_refuses_every_attempt() -> None:
         assert world.delays() == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("check", SILENCE["checks"], ids=lambda check: check["name"])
+@pytest.mark.parametrize("life", EXHAUSTION["lives"], ids=named)
+@virtual_time
+async def test_a_server_that_is_exhausted(life: dict[str, Any]) -> None:
+    world = World()
+    world.chance = EXHAUSTION["random"]
+    async with world.client():
+        for connection in life["connections"]:
+            world.wire.welcome()
+            await passes(connection.get("lived", 0))
+            for told in connection["told"]:
+                world.wire.say({"type": "ws:error", "code": "x", "message": "Later.", **told})
+            await passes(connection.get("lives", 0))
+            ended_at = now()
+            world.wire.end(connection["code"])
+            await passes(connection["seconds"] + 0.01)
+            delay_seconds = world.dialled_at[-1] - ended_at
+            assert delay_seconds == pytest.approx(connection["seconds"], abs=0.005)
+
+
+@pytest.mark.parametrize("example", CLIENT["sequences"], ids=named)
+def test_sequences(example: dict[str, Any]) -> None:
+    sequence = Sequence()
+    taken = [sequence.take({"type": "a", "sequence": number}) for number in example["numbers"]]
+    assert [[*each] for each in taken] == example["taken"]
+
+
+@pytest.mark.parametrize("check", SILENCE["checks"], ids=named)
 def test_silence(check: dict[str, Any]) -> None:
     timings = Timings(
         ping_after_seconds=SILENCE["ping_after_seconds"],
@@ -100,6 +133,16 @@ async def closed_later(world: World) -> None:
     world.wire.end(3503)
 
 
+@pytest.mark.parametrize("example", CLIENT["controls"], ids=lambda example: example["call"])
+@virtual_time
+async def test_controls(example: dict[str, Any]) -> None:
+    world = World()
+    async with world.client() as socket:
+        await getattr(socket, example["call"])(*example["arguments"])
+        await settled()
+        assert world.wire.messages == [example["frame"]]
+
+
 @pytest.mark.parametrize("example", CLIENT["outcomes"], ids=server_frame)
 @virtual_time
 async def test_outcomes(example: dict[str, Any]) -> None:
@@ -113,4 +156,11 @@ async def test_outcomes(example: dict[str, Any]) -> None:
             return
         with pytest.raises(RequestError) as error:
             await asking
-        assert [error.value.code, error.value.message, error.value.path] == example["error"]
+        told = error.value
+        assert [
+            told.code,
+            told.message,
+            told.path,
+            told.kind,
+            told.retry_after,
+        ] == example["error"]

@@ -11,7 +11,7 @@ import pytest
 
 from tests.client.virtual_time import now, passes, settled, virtual_time
 from tests.client.world import Hang, World
-from wsadapter.client import QueueFull, RequestError
+from wsadapter.client import FailureKind, QueueFull, RequestError
 from wsadapter.errors import ConnectionClosed, EncodeError, InvalidMessage, ReadTimeout
 
 # Sending
@@ -115,6 +115,91 @@ async def test_what_waits_goes_before_the_close() -> None:
         await asyncio.gather(*(socket.send(str(number)) for number in range(100)))
     assert world.wire.sent == [str(number) for number in range(100)]
     assert world.wire.closed_with == (1000, "")
+
+
+@virtual_time
+async def test_the_end_of_a_stream_waits_its_turn() -> None:
+    world = World()
+    async with world.client() as socket:
+        world.wire.cut()
+        await settled()
+        await socket.send("a")
+        await socket.end()
+        await passes(0.26)
+        world.wire.say("summary")
+        world.wire.end(1000)
+        assert [message async for message in socket] == ["summary"]
+        assert world.wire.sent == ["a", '{"type":"ws:end"}']
+        with pytest.raises(ConnectionClosed):
+            await socket.end()
+
+
+# Views
+
+
+def view(name: str) -> str:
+    return f'{{"type":"ws:view","view":"{name}"}}'
+
+
+@virtual_time
+async def test_the_view_is_what_each_connection_begins_with() -> None:
+    world = World()
+    client = world.client()
+    await client.view("small")
+    async with client as socket:
+        await socket.send("a")
+        await socket.view("summary")
+        await settled()
+        world.wire.cut()
+        await settled()
+        await socket.send("b")
+        await socket.view("default")
+        await passes(0.26)
+        assert [wire.sent for wire in world.wires] == [
+            [view("small"), "a", view("summary")],
+            [view("default"), "b"],
+        ]
+
+
+@virtual_time
+async def test_a_view_takes_no_room_while_there_is_no_connection() -> None:
+    world = World()
+    async with world.client(max_queued=1) as socket:
+        world.wire.cut()
+        await settled()
+        await socket.view("small")
+        await socket.send("a")
+        await socket.view("summary")
+        await passes(0.26)
+        assert world.wire.sent == [view("summary"), "a"]
+
+
+@virtual_time
+async def test_a_view_that_waits_for_room_is_kept_when_the_connection_is_gone() -> None:
+    world = World()
+    async with world.client(max_queued=1) as socket:
+        world.wire.stop_reading()
+        await socket.send("a")
+        await settled()
+        await socket.send("b")
+        choosing = asyncio.create_task(socket.view("summary"))
+        await settled()
+        assert not choosing.done()
+        world.wire.cut()
+        await choosing
+        await passes(0.26)
+        assert [wire.sent for wire in world.wires] == [["a"], [view("summary"), "b"]]
+
+
+@virtual_time
+async def test_no_view_is_chosen_once_it_is_over() -> None:
+    world = World()
+    async with world.client() as socket:
+        world.wire.end(3501, "There is no such view.")
+        await settled()
+        with pytest.raises(ConnectionClosed, match="There is no such view") as end:
+            await socket.view("summary")
+        assert end.value.kind == "fatal"
 
 
 @pytest.mark.parametrize("name", ["max_queued", "max_unread"])
@@ -346,10 +431,13 @@ async def test_the_servers_error() -> None:
         asking = asyncio.create_task(socket.request("chat.say"))
         await settled()
         error = {"code": "invalid", "message": "Expected text.", "path": "$.text"}
-        world.wire.say({"type": "ws:error", "id": 1, **error})
+        later = {"kind": "exhausted", "retry_after": 3}
+        world.wire.say({"type": "ws:error", "id": 1, **error, **later})
         with pytest.raises(RequestError, match=r"Expected text\.") as failure:
             await asking
         assert (failure.value.code, failure.value.path) == ("invalid", "$.text")
+        assert failure.value.kind is FailureKind.EXHAUSTED
+        assert failure.value.retry_after == 3
         assert failure.value.message == "Expected text."
 
 
@@ -388,7 +476,8 @@ async def test_a_request_is_lost_with_the_connection_that_carried_it() -> None:
             await lose(world, socket)
             with pytest.raises(RequestError, match="ended before the reply") as failure:
                 await asking
-            assert failure.value.code == "closed"
+            assert (failure.value.code, failure.value.kind) == ("closed", FailureKind.TRANSIENT)
+            assert failure.value.retry_after is None
 
 
 @virtual_time

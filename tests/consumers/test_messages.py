@@ -51,7 +51,8 @@ class Chat(AdapterConsumer):
 
 
 def error(code: str, id: int | str | None = None, path: str | None = None) -> dict[str, Any]:
-    body: dict[str, Any] = {"type": "ws:error", "id": id, "code": code}
+    kind = "transient" if code == "internal_error" else "fatal"
+    body: dict[str, Any] = {"type": "ws:error", "id": id, "code": code, "kind": kind}
     return body if path is None else {**body, "path": path}
 
 

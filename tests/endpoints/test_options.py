@@ -9,6 +9,7 @@ from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 from channels.exceptions import DenyConnection
 from pytest_django import Settings
@@ -17,10 +18,13 @@ from tests.consumers.browser import Browser, Closed
 from tests.consumers.conftest import Log
 from tests.waiting import aeventually
 from wsadapter import (
+    Batch,
     Connection,
     EndpointError,
+    Exhausted,
     HealthPolicy,
     Overflow,
+    Priority,
     RateLimit,
     abroadcast,
     adisconnect_user,
@@ -29,13 +33,21 @@ from wsadapter import (
     asend_to_user,
     periodic,
     websocket,
+    with_views,
 )
 from wsadapter.endpoints import Options
 from wsadapter.outlet import ITEM_BYTES
+from wsadapter.wire.priorities import SUBPROTOCOL
 
 Connect = Callable[..., Browser]
 
 PARTNER = "https://partner.example"
+
+
+@with_views(brief=("id",))
+class Article(msgspec.Struct):
+    id: int
+    text: str
 
 
 async def echo(connection: Connection) -> None:
@@ -346,6 +358,47 @@ async def test_rate_limit(browser: Connect) -> None:
     assert 0 < refused["retry_after"] <= 1000
 
 
+async def test_rate_limits_of_single_types(browser: Connect) -> None:
+    limits = {"chat.say": RateLimit(0.001, burst=1)}
+    client = browser(websocket(rate_limits=limits)(echo).as_asgi())
+    await client.open()
+    assert (await client.request(type="chat.say", id=7))["type"] == "chat.say"
+    refused = await client.request(type="chat.say", id=8)
+    assert (refused["type"], refused["id"], refused["code"]) == ("ws:error", 8, "rate_limited")
+    assert (await client.request(type="chat.look"))["type"] == "chat.look"
+    assert await client.request_raw("no JSON") == "no JSON"
+
+
+async def test_an_endpoint_that_speaks_of_priorities_reads_the_urgent_first(
+    browser: Connect,
+) -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    @websocket(subprotocols=[SUBPROTOCOL])
+    async def slow(connection: Connection) -> None:
+        begun.set()
+        await go_on.wait()
+        await echo(connection)
+
+    client = browser(slow.as_asgi(), subprotocols=[SUBPROTOCOL])
+    await client.open()
+    await begun.wait()
+    for priority in ("low", "normal", "high", "urgent"):
+        await client.send_json_to({"type": "it", "priority": priority})
+    assert (await client.request(type="it", id=7, priority="none"))["path"] == "$.priority"
+    go_on.set()
+    read = [(await client.receive())["priority"] for _ in range(4)]
+    assert read == ["urgent", "high", "normal", "low"]
+
+
+async def test_other_endpoints_read_in_the_order_of_arrival(browser: Connect) -> None:
+    client = browser(websocket(echo).as_asgi(), subprotocols=[SUBPROTOCOL])
+    assert await client.connect() == (True, None)
+    assert (await client.receive())["type"] == "ws:welcome"
+    for priority in ("low", "nonsense", "urgent"):
+        assert (await client.request(priority=priority))["priority"] == priority
+
+
 async def test_health(browser: Connect, log: Log) -> None:
     policy = HealthPolicy(max_silence_seconds=0.001, check_interval_seconds=0.01)
     client = browser(websocket(health=policy)(wait).as_asgi())
@@ -356,14 +409,16 @@ async def test_health(browser: Connect, log: Log) -> None:
     assert client_id in line and closed.reason in line
 
 
-@pytest.mark.parametrize(("compression", "declined"), [(False, 1), (True, 0), (None, 0)])
-async def test_compression_may_be_declined(
-    browser: Connect, monkeypatch: pytest.MonkeyPatch, compression: bool | None, declined: int
+@pytest.mark.parametrize(
+    ("compression", "level"), [(False, 0), (True, 1), (6, 6), (None, 0)], ids=repr
+)
+async def test_the_server_is_told_how_to_compress(
+    browser: Connect, monkeypatch: pytest.MonkeyPatch, compression: bool | int | None, level: int
 ) -> None:
-    sends: list[Any] = []
-    monkeypatch.setattr("wsadapter.servers.decline_compression", sends.append)
+    told: list[int] = []
+    monkeypatch.setattr("wsadapter.servers.set_compression", lambda _, level: told.append(level))
     await browser(websocket(compression=compression)(echo).as_asgi()).open()
-    assert len(sends) == declined
+    assert told == [level]
 
 
 # What it gets
@@ -389,6 +444,85 @@ async def test_without_pushes_nothing_for_all_or_for_the_user_arrives(browser: C
     assert await client.request_raw("echo") == "echo"
     assert await adisconnect_user(7) == 1
     assert (await client.closed()).code == 3503
+
+
+async def test_priorities_of_types_stand_in_for_the_setting(
+    browser: Connect, settings: Settings
+) -> None:
+    settings.WSADAPTER = {"PRIORITIES": {"typing": Priority.LOW, "alarm": Priority.LOW}}
+
+    async def tell(connection: Connection) -> None:
+        for word in ("taken", "on its way"):
+            connection.post(word)
+        await connection.receive()
+        async with asyncio.TaskGroup() as group:
+            for kind in ("typing", "alarm", "news"):
+                group.create_task(connection.send({"type": kind}))
+            await asyncio.sleep(0)  # they begin now
+            all_wait.set()
+
+    all_wait = asyncio.Event()
+
+    own = websocket(priorities={"alarm": Priority.URGENT})(tell)
+    orders = [["alarm", "typing", "news"], ["news", "typing", "alarm"]]
+    for endpoint, order in zip((own, websocket(tell)), orders, strict=True):
+        client = browser(endpoint.as_asgi(), takes=1)
+        await client.open()
+        await aeventually(client.output_queue.full)
+        all_wait.clear()
+        await client.frame("go")
+        await all_wait.wait()
+        assert [await client.receive(), await client.receive()] == ["taken", "on its way"]
+        assert [(await client.receive())["type"] for _ in range(3)] == order
+
+
+async def test_views_are_chosen_by_the_client(browser: Connect) -> None:
+    @websocket(views=["default", "brief"])
+    async def articles(connection: Connection) -> None:
+        async for _ in connection:
+            await connection.send(Article(7, "long"))
+
+    endpoint = articles.as_asgi()
+    client = browser(endpoint, "/ws/?view=brief")
+    await client.open()
+    await abroadcast(Article(8, "a push"))
+    assert await client.receive() == {"id": 8}
+    assert await client.request_raw("read") == {"id": 7}
+    await client.send_json_to({"type": "ws:view", "view": "default"})
+    assert await client.request_raw("read") == {"id": 7, "text": "long"}
+    refused = await browser(endpoint, "/ws/?view=other").refused()
+    assert refused == Closed(3501, "There is no such view; there are default, brief.")
+
+
+async def test_what_is_sent_leaves_in_batches(browser: Connect) -> None:
+    @websocket(batch=Batch(max_items=3, max_delay=60))
+    async def talkative(connection: Connection) -> None:
+        for number in range(5):
+            await connection.send(number)
+
+    client = browser(talkative.as_asgi())
+    await client.open()
+    frames = [await client.receive(), await client.receive()]
+    assert [frame["messages"] for frame in frames] == [[0, 1, 2], [3, 4]]
+    assert (await client.closed()).code == 1000
+
+
+async def test_errors_of_the_project_are_told(browser: Connect, log: Log) -> None:
+    @websocket(errors={LookupError: Exhausted})
+    async def missing(connection: Connection) -> None:
+        raise KeyError("a secret")
+
+    client = browser(missing.as_asgi())
+    await client.open()
+    assert await client.receive() == {
+        "type": "ws:error",
+        "id": None,
+        "code": "exhausted",
+        "kind": "exhausted",
+        "message": Exhausted.sentence,
+    }
+    assert await client.closed() == Closed(3013, Exhausted.sentence)
+    assert len(log.tracebacks) == 1
 
 
 @pytest.mark.parametrize("pushes", [True, False])

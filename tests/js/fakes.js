@@ -91,7 +91,7 @@ class FakeWebSocket {
 
 const NAMES = ["state", "open", "close", "welcome", "gap", "error", "message", "binary"].map((name) => `ws:${name}`);
 
-export function world(options = {}) {
+export function world(options = {}, url = "/ws/") {
   const wires = [];
   const events = [];
   const clock = new FakeClock();
@@ -102,7 +102,7 @@ export function world(options = {}) {
       wires.push(this);
     }
   }
-  made.socket = connect("/ws/", { WebSocket: Wire, clock, random: () => made.chance, ...options });
+  made.socket = connect(url, { WebSocket: Wire, clock, random: () => made.chance, ...options });
   for (const name of NAMES) made.socket.on(name, (event) => events.push([name, event]));
   return Object.defineProperties(made, {
     wire: { get: () => wires.at(-1) }, // the newest connection
@@ -111,12 +111,17 @@ export function world(options = {}) {
   });
 }
 
-/** How a promise stands once everything that was ready has run. */
+/** Everything that was ready has run. */
+export function settled() {
+  return new Promise((resolve) => setTimeout(resolve));
+}
+
+/** How a promise stands then. */
 export function outcome(promise) {
-  const pending = new Promise((resolve) => setTimeout(() => resolve("pending")));
+  const pending = settled().then(() => "pending");
   const told = promise.then(
     (result) => ({ result }),
-    ({ name, code, path, message }) => ({ name, code, path, message }),
+    ({ name, code, path, message, kind, retryAfterMs }) => ({ name, code, path, message, kind, retryAfterMs }),
   );
   return Promise.race([told, pending]);
 }

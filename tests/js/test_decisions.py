@@ -6,11 +6,17 @@ import math
 
 from tests.js.lab import Tab
 from wsadapter.close_codes import should_reconnect
+from wsadapter.wire.failures import kind_of_close
 
 
 def test_browser_and_server_agree_on_every_close_code(tab: Tab) -> None:
     verdicts = tab.run("return Array.from({ length: 4000 }, (_, i) => shouldReconnect(1000 + i))")
     assert verdicts == [should_reconnect(code) for code in range(1000, 5000)]
+
+
+def test_browser_and_server_agree_on_what_every_end_means(tab: Tab) -> None:
+    kinds = tab.run("return Array.from({ length: 4000 }, (_, i) => kindOf(1000 + i))")
+    assert kinds == [kind_of_close(code) for code in range(1000, 5000)]
 
 
 def test_delay_is_spread_over_the_whole_range_of_its_attempt(tab: Tab) -> None:

@@ -18,8 +18,9 @@ def test_close_codes(tab: Tab) -> None:
           const w = world();
           w.wire.accept().end(code);
           const { state } = w.socket;
+          const [, { kind }] = w.events.at(-1);
           w.clock.advance(1_000);
-          return [code, state === "waiting" && w.wires.length === 2];
+          return [code, state === "waiting" && w.wires.length === 2, kind];
         })
         """,
         CLIENT["close_codes"],
@@ -50,6 +51,49 @@ def test_a_server_that_refuses_every_attempt(tab: Tab) -> None:
         CLIENT["refusals"],
     )
     assert delays == pytest.approx(CLIENT["refusals"]["seconds"])
+
+
+def test_a_server_that_is_exhausted(tab: Tab) -> None:
+    exhaustion = CLIENT["exhaustion"]
+    delays = tab.run(
+        """
+        return argument.lives.map(({ name, connections }) => {
+          const w = world();
+          w.chance = argument.random;
+          return [name, connections.map(({ lived = 0, told, lives = 0, code }) => {
+            w.wire.welcome();
+            w.clock.advance(lived * 1000);
+            for (const each of told) {
+              w.wire.say({ type: "ws:error", code: "x", message: "Later.", ...each });
+            }
+            w.clock.advance(lives * 1000);
+            w.wire.end(code);
+            const [delayMs] = w.clock.delaysMs;
+            w.clock.advance(delayMs);
+            return delayMs / 1000;
+          })];
+        })
+        """,
+        exhaustion,
+    )
+    assert delays == [
+        [life["name"], [connection["seconds"] for connection in life["connections"]]]
+        for life in exhaustion["lives"]
+    ]
+
+
+def test_sequences(tab: Tab) -> None:
+    taken = tab.run(
+        """
+        return argument.map(({ name, numbers }) => {
+          const sequence = new Sequence();
+          const take = (number) => sequence.take({ type: "a", sequence: number });
+          return [name, numbers.map(take).map(({ missed, stale }) => [missed, stale])];
+        })
+        """,
+        CLIENT["sequences"],
+    )
+    assert taken == [[example["name"], example["taken"]] for example in CLIENT["sequences"]]
 
 
 def test_silence(tab: Tab) -> None:
@@ -117,6 +161,20 @@ def test_requests(tab: Tab) -> None:
     assert told == [[example["frame"], "closed"] for example in CLIENT["requests"]]
 
 
+def test_controls(tab: Tab) -> None:
+    told = tab.run(
+        """
+        return argument.map(({ call, arguments: given }) => {
+          const w = world();
+          w.wire.accept();
+          return [w.socket[call](...given), w.wire.sent];
+        })
+        """,
+        CLIENT["controls"],
+    )
+    assert told == [[True, [example["frame"]]] for example in CLIENT["controls"]]
+
+
 def test_outcomes(tab: Tab) -> None:
     told = tab.run(
         """
@@ -125,8 +183,10 @@ def test_outcomes(tab: Tab) -> None:
           w.wire.accept();
           const asking = w.socket.request("chat.say");
           w.wire.sayRaw(server);
-          const { result, code, message, path } = await outcome(asking);
-          return code === undefined ? { result: result ?? null } : { error: [code, message, path] };
+          const { result, code, message, path, kind, retryAfterMs } = await outcome(asking);
+          if (code === undefined) return { result: result ?? null };
+          const retryAfter = retryAfterMs === null ? null : retryAfterMs / 1000;
+          return { error: [code, message, path, kind, retryAfter] };
         }))
         """,
         CLIENT["outcomes"],

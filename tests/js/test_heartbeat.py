@@ -40,6 +40,7 @@ def test_a_silent_server_is_asked_then_left(tab: Tab) -> None:
         "code": 3012,
         "reason": "no pong",
         "wasClean": False,
+        "kind": "transient",
         "willReconnect": True,
         "delayMs": 250,
     }

@@ -105,13 +105,61 @@ def test_an_exception_in_one_listener_stops_no_other(tab: Tab) -> None:
     assert tab.errors == ["a listener's own fault"] * 2
 
 
+def test_the_view_is_what_each_connection_begins_with(tab: Tab) -> None:
+    told = tab.run("""
+        const w = world();
+        w.socket.on("ws:state", (state) => state === "open" && w.socket.send("hello"));
+        const asking = w.socket.request("chat.who");
+        const sentNow = [w.socket.view("small"), w.socket.view("summary")];
+        w.wire.accept().end(1006);
+        w.clock.advance(250);
+        w.wire.accept();
+        sentNow.push(w.socket.view("default"));
+        w.wire.end(1006);
+        w.clock.advance(500);
+        w.wire.accept();
+        return [sentNow, w.wires.map((wire) => wire.sent), (await outcome(asking)).code]
+    """)
+    summary, default = ({"type": "ws:view", "view": name} for name in ("summary", "default"))
+    assert told == [
+        [False, False, True],
+        [
+            [summary, "hello", {"type": "chat.who", "id": 1}],
+            [summary, "hello", default],
+            [default, "hello"],
+        ],
+        "closed",
+    ]
+
+
+def test_the_end_of_a_stream_is_not_kept_for_later(tab: Tab) -> None:
+    told = tab.run("""
+        const w = world();
+        const taken = [w.socket.end()];
+        w.wire.accept();
+        taken.push(w.socket.end());
+        w.wire.say({ type: "summary" });
+        return [taken, w.wire.sent, w.socket.state, w.names.slice(2)]
+    """)
+    assert told == [[False, True], [{"type": "ws:end"}], "open", ["ws:message"]]
+
+
+def test_what_is_no_message_has_no_place_in_a_sequence(tab: Tab) -> None:
+    taken = tab.run("""
+        const sequence = new Sequence();
+        const messages = [null, undefined, 5, "text", [1], new ArrayBuffer(1), {}];
+        return messages.map((message) => sequence.take(message))
+    """)
+    assert taken == [{"missed": 0, "stale": False}] * 7
+
+
 def test_gaps_and_errors_without_a_request_are_events(tab: Tab) -> None:
     events = tab.run("""
         const w = world();
         w.wire.accept();
         w.wire.say({ type: "ws:gap" });
         w.wire.say({ type: "ws:error", id: null, code: "invalid_json", message: "No JSON." });
-        w.wire.say({ type: "ws:error", id: 99, code: "invalid", message: "Too late." });
+        w.wire.say({ type: "ws:error", id: 99, code: "x", kind: "exhausted", retry_after: 3 });
         return w.events.slice(2)
     """)
     assert events == [
@@ -120,7 +168,10 @@ def test_gaps_and_errors_without_a_request_are_events(tab: Tab) -> None:
             "ws:error",
             {"type": "ws:error", "id": None, "code": "invalid_json", "message": "No JSON."},
         ],
-        ["ws:error", {"type": "ws:error", "id": 99, "code": "invalid", "message": "Too late."}],
+        [
+            "ws:error",
+            {"type": "ws:error", "id": 99, "code": "x", "kind": "exhausted", "retry_after": 3},
+        ],
     ]
 
 

@@ -68,6 +68,23 @@ def test_comes_back_after_a_restart_and_a_cut_and_stays_away_when_forced_out(tab
     assert tab.run("return log.filter(([name]) => name === 'ws:gap').length") == 2
 
 
+def test_a_fresh_ticket_for_each_attempt(tab: Tab) -> None:
+    tab.run("""
+        let asked = 0;
+        const url = async () => `/ws/?ticket=${++asked}`;
+        window.socket = connect(url, { backoffFloorMs: 0, backoffBaseMs: 1 });
+        socket.view("summary");
+    """)
+    for number in (1, 2):
+        peer = tab.accepted()
+        assert peer.path == f"/ws/?ticket={number}"
+        assert peer.heard() == {"type": "ws:view", "view": "summary"}
+        peer.welcome()
+        peer.close(3005 if number == 1 else 3503)
+    tab.until("socket.state === 'closed'")
+    assert tab.errors == []
+
+
 def test_binary_arrives_as_blob_on_request(tab: Tab) -> None:
     tab.run(CONNECT, {"binaryType": "blob"})
     tab.accepted().say_raw(b"\x00\x01\x02")

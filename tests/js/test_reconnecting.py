@@ -52,7 +52,7 @@ def test_a_life_in_events(tab: Tab) -> None:
         ["ws:open", {"reconnected": False}],
         ["ws:welcome", {"type": "ws:welcome", "client": "c1"}],
         ["ws:state", "waiting"],
-        ["ws:close", ending(3001, "shutdown", will_reconnect=True, delay_ms=250)],
+        ["ws:close", ending(3001, "shutdown", "transient", will_reconnect=True, delay_ms=250)],
         ["ws:state", "connecting"],
         ["ws:state", "open"],
         ["ws:open", {"reconnected": True}],
@@ -110,6 +110,7 @@ def test_an_attempt_that_hangs_is_given_up(tab: Tab) -> None:
         "code": 1006,
         "reason": "no connection in time",
         "wasClean": False,
+        "kind": "transient",
         "willReconnect": True,
         "delayMs": 250,
     }
@@ -197,6 +198,61 @@ def test_a_waiting_socket_connects_at_once_when_network_or_page_is_back(tab: Tab
     ]
 
 
+EXHAUSTED = """
+    const exhausted = { type: "ws:error", id: null, code: "exhausted", kind: "exhausted" };
+    const w = world();
+    w.wire.welcome().say({ ...exhausted, message: "Later.", retry_after: 3 });
+    w.wire.end(3013);
+"""
+
+
+def test_a_server_that_is_exhausted_is_spared_whatever_the_page_does(tab: Tab) -> None:
+    told = tab.run(f"""
+        {EXHAUSTED}
+        const detail = w.events.at(-1)[1];
+        w.clock.advance(1_000);
+        window.dispatchEvent(new Event("online"));
+        const told = [detail, w.socket.state, w.clock.delaysMs];
+        transition("pagehide");
+        w.clock.advance(1_000);
+        told.push(w.clock.delaysMs);
+        transition("pageshow");
+        told.push(w.clock.delaysMs);
+        w.clock.nowMs -= 3_600_000;
+        pageIs("visible");
+        told.push(w.clock.delaysMs);
+        w.clock.advance(3_250);
+        return [...told, w.socket.state]
+    """)
+    detail = ending(3013, "", "exhausted", will_reconnect=True, delay_ms=3250)
+    assert told == [detail, "waiting", [2250], [], [1250], [3250], "connecting"]
+
+
+def test_a_page_that_was_away_for_long_enough_connects_at_once(tab: Tab) -> None:
+    told = tab.run(f"""
+        {EXHAUSTED}
+        transition("pagehide");
+        w.clock.advance(3_250);
+        transition("pageshow");
+        return [w.socket.state, w.wires.length]
+    """)
+    assert told == ["connecting", 2]
+
+
+def test_reconnect_does_not_wait_for_an_exhausted_server(tab: Tab) -> None:
+    told = tab.run(f"""
+        {EXHAUSTED}
+        w.socket.reconnect();
+        const {{ state }} = w.socket;
+        transition("pagehide");
+        transition("pageshow");
+        const again = w.socket.state;
+        w.wire.end(1006);
+        return [state, again, w.clock.delaysMs]
+    """)
+    assert told == ["connecting", "connecting", [250]]
+
+
 def test_a_closed_socket_leaves_nothing_on_the_page(tab: Tab) -> None:
     told = tab.run("""
         const listening = new Set();
@@ -257,12 +313,18 @@ def test_listeners_may_close_and_reconnect(tab: Tab) -> None:
 
 
 def ending(
-    code: int, reason: str, *, will_reconnect: bool, delay_ms: float | None
+    code: int,
+    reason: str,
+    kind: str | None = None,
+    *,
+    will_reconnect: bool,
+    delay_ms: float | None,
 ) -> dict[str, object]:
     return {
         "code": code,
         "reason": reason,
         "wasClean": True,
+        "kind": kind,
         "willReconnect": will_reconnect,
         "delayMs": delay_ms,
     }

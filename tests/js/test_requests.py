@@ -37,7 +37,7 @@ def test_errors_reject_with_code_message_and_path(tab: Tab) -> None:
         const bare = w.socket.request("chat.say");
         const isError = whole.catch((e) => [e instanceof RequestError, e instanceof Error, `${e}`]);
         const error = { type: "ws:error", code: "invalid", message: "Expected text." };
-        w.wire.say({ ...error, id: 1, path: "$.text" });
+        w.wire.say({ ...error, id: 1, path: "$.text", kind: "exhausted", retry_after: 1.5 });
         w.wire.say({ type: "ws:error", id: 2 });
         return [await outcome(whole), await outcome(bare), await isError, w.names.slice(2)]
     """)
@@ -46,8 +46,11 @@ def test_errors_reject_with_code_message_and_path(tab: Tab) -> None:
         "code": "invalid",
         "path": "$.text",
         "message": "Expected text.",
+        "kind": "exhausted",
+        "retryAfterMs": 1500,
     }
     assert (bare["code"], bare["path"]) == ("undefined", None)
+    assert (bare["kind"], bare["retryAfterMs"]) == ("fatal", None)
     assert is_error == [True, True, "RequestError: Expected text."]
     assert events == []
 
@@ -65,7 +68,7 @@ def test_a_request_without_reply_times_out(tab: Tab) -> None:
         return [early, await outcome(promise), await outcome(own), w.names.slice(2)]
     """)
     assert early == "pending"
-    assert late["code"] == "timeout"
+    assert (late["code"], late["kind"], late["retryAfterMs"]) == ("timeout", "transient", None)
     assert late["message"] == '"slow" had no reply within 10000 ms.'
     assert own["message"] == '"slower" had no reply within 500 ms.'
     assert events == []
@@ -87,9 +90,9 @@ def test_a_request_is_lost_with_the_connection_that_carried_it(tab: Tab) -> None
           lose(w);
           return outcome(promise);
         }));
-        return codes.map(({ code, message }) => [code, message])
+        return codes.map(({ code, kind, message }) => [code, kind, message])
     """)
-    assert told == [["closed", "The connection ended before the reply."]] * 5
+    assert told == [["closed", "transient", "The connection ended before the reply."]] * 5
 
 
 def test_a_request_waits_for_a_connection_and_is_sent_once(tab: Tab) -> None:
@@ -114,6 +117,7 @@ def test_a_request_waits_for_a_connection_and_is_sent_once(tab: Tab) -> None:
     assert sent == [[], [{"type": "early", "id": 1}, {"type": "waiting", "id": 2}]]
     assert early == {"result": "early"}
     assert [each["code"] for each in failures] == ["closed", "timeout", "closed", "closed"]
+    assert {each["kind"] for each in failures} == {"transient"}
     assert failures[-1]["message"] == '"refused" was not sent: the socket is closed.'
 
 

@@ -344,6 +344,7 @@ async def repeat(connection: Connection) -> None:
 
 
 small = websocket(max_message_size=100)(repeat)
+compressed = websocket(compression=9)(repeat)
 limited = websocket(rate_limit=RateLimit(per_second=0.01, burst=3))(repeat)
 beating = websocket(heartbeat_interval=0.3, heartbeat_timeout=0.3, heartbeat_mode="always")(repeat)
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from tests.project import endpoints
+from tests.project import endpoints, streams
 from tests.project.consumers import Chat, Echo, Plain
 from tests.project.ends import Ending, Held
 
@@ -34,6 +34,7 @@ websocket_urlpatterns = [
     path("talk/partners/", endpoints.partners.as_asgi()),
     path("talk/dialects/", endpoints.dialects.as_asgi()),
     path("talk/uncompressed/", endpoints.uncompressed.as_asgi()),
+    path("talk/compressed/", endpoints.compressed.as_asgi()),
     path("talk/small/", endpoints.small.as_asgi()),
     path("talk/limited/", endpoints.limited.as_asgi()),
     path("talk/beating/", endpoints.beating.as_asgi()),
@@ -58,4 +59,22 @@ websocket_urlpatterns = [
     path("bytes/downloading/", endpoints.downloading.as_asgi()),
     path("bytes/hasty/", endpoints.hasty.as_asgi()),
     path("bytes/withdrawing/", endpoints.withdrawing.as_asgi()),
+    # Typed streams
+    path("streams/opening/<str:gate>/", streams.opening.as_asgi()),
+    path("streams/ticking/<str:symbol>/", streams.ticking.as_asgi()),
+    path("streams/summarising/", streams.summarising.as_asgi()),
+    path("streams/translating/", streams.translating.as_asgi()),
+    path("streams/strict/", streams.strict.as_asgi()),
+    path("streams/numbered/<str:symbol>/", streams.numbered.as_asgi()),
+    path("streams/batching/<str:symbol>/", streams.batching.as_asgi()),
+    path("streams/pouring/<int:count>/", streams.pouring.as_asgi()),
+    path("streams/gated/<str:gate>/", streams.gated.as_asgi()),
+    path("streams/flooded/", streams.flooded.as_asgi()),
+    path("streams/dwelling/<str:way>/", streams.dwelling.as_asgi()),
+    path("streams/articles/", streams.articles.as_asgi()),
+    path("streams/desk/", streams.Desk.as_asgi()),
+    path("streams/board/", streams.Board.as_asgi()),
+    path("streams/sorting/<int:expected>/", streams.sorting.as_asgi()),
+    path("streams/counter/", streams.Counter.as_asgi()),
+    path("streams/errands/", streams.Errands.as_asgi()),
 ]

@@ -54,11 +54,13 @@ def memory_store() -> tuple[MemoryStore, PassTime]:
 
 
 def redis_time(store: RedisStore, client: redis.Redis) -> PassTime:
-    """Nothing can move Redis' clock, so the end of every lease moves towards it."""
+    """Nothing can move Redis' clock, so the ends of leases and of sequences move towards it."""
 
     def pass_time(seconds: float) -> None:
         for lease in client.zrange(store.keys.nodes, 0, -1):
             client.zincrby(store.keys.nodes, -seconds * 1000, lease)
+        for sequence in client.scan_iter(store.keys.sequence("*")):
+            client.pexpire(sequence, client.pttl(sequence) - round(seconds * 1000))
 
     return pass_time
 

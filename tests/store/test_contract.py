@@ -8,6 +8,7 @@ import pytest
 
 from tests.store.subjects import Subject, a_client, all_clients, all_users
 from wsadapter.store.operations import (
+    SEQUENCE_SECONDS,
     Beat,
     ClientOnline,
     FindClient,
@@ -21,6 +22,7 @@ from wsadapter.store.operations import (
     Leave,
     LeaveAll,
     LeaveOutcome,
+    NextStamps,
     OnlineClients,
     OnlineCount,
     OnlineUserCount,
@@ -30,6 +32,7 @@ from wsadapter.store.operations import (
     Restore,
     UserConnections,
 )
+from wsadapter.wire.stamps import Stamp
 
 A, B, C = "a:1:x", "b:2:y", "c:3:z"
 LEASE_SECONDS = 15.0
@@ -572,3 +575,73 @@ class TestPages:
         join(store, A, "a", "b")
         assert store(OnlineUsers(limit=3)).next is None
         assert store(OnlineClients(limit=3)).next is None
+
+
+def numbers(store: Subject, *groups: str) -> list[int]:
+    return [stamp.sequence for stamp in store(NextStamps(groups))]
+
+
+class TestSequence:
+    def test_numbers_rise_by_one(self, store: Subject) -> None:
+        [first] = numbers(store, "news")
+        assert [numbers(store, "news") for _ in range(3)] == [[first + n] for n in (1, 2, 3)]
+
+    def test_several_are_taken_at_once(self, store: Subject) -> None:
+        [first] = numbers(store, "news")
+        assert numbers(store, *["news"] * 3) == [first + 1, first + 2, first + 3]
+        assert numbers(store, "news") == [first + 4]
+
+    def test_each_group_has_its_own(self, store: Subject) -> None:
+        news, chat = numbers(store, "news", "chat")
+        assert numbers(store, "chat", "news", "chat", "chat", "news") == [
+            *(chat + 1, news + 1),
+            *(chat + 2, chat + 3, news + 2),
+        ]
+
+    def test_more_than_a_script_gives_are_one_row(self, store: Subject) -> None:
+        taken = numbers(store, *["news"] * 1001)
+        assert taken == list(range(taken[0], taken[0] + 1001))
+
+    def test_none_are_none(self, store: Subject) -> None:
+        assert store(NextStamps(())) == ()
+
+    @pytest.mark.parametrize("group", ODD_TEXTS)
+    def test_any_text_names_a_group(self, store: Subject, group: str) -> None:
+        other, first = numbers(store, "other", group)
+        assert numbers(store, group, "other") == [first + 1, other + 1]
+
+    def test_numbers_are_whole_and_exact_in_every_language(self, store: Subject) -> None:
+        [stamp] = store(NextStamps(("news",)))
+        assert type(stamp) is Stamp
+        assert (type(stamp.sequence), type(stamp.timestamp)) == (int, int)
+        assert 0 < stamp.sequence < 2**53
+
+    def test_what_is_taken_at_once_has_one_time(self, store: Subject) -> None:
+        assert len({stamp.timestamp for stamp in store(NextStamps(("news", "chat")))}) == 1
+
+    def test_a_sequence_is_kept_for_a_week_after_its_last_number(self, store: Subject) -> None:
+        [first] = numbers(store, "news")
+        for n in range(1, 4):
+            store.pass_time(SEQUENCE_SECONDS - 100)
+            assert numbers(store, "news") == [first + n]
+
+    def test_then_it_begins_anew_and_higher(self, store: Subject) -> None:
+        [chat] = numbers(store, "chat")
+        first = numbers(store, *["news"] * 5)[0]
+        store.pass_time(SEQUENCE_SECONDS - 100)
+        assert numbers(store, "chat") == [chat + 1]
+        store.pass_time(200)
+        [anew] = numbers(store, "news")
+        assert anew > first + 5
+        assert numbers(store, "news", "chat") == [anew + 1, chat + 2]
+
+    def test_it_is_nobodys_presence(self, store: Subject) -> None:
+        open_leases(store, A)
+        join(store, A, "anna")
+        numbers(store, "news", "anna", A)
+        assert store(OnlineCount()) == 1
+        let_die(store)
+        [first] = numbers(store, "news")
+        store(Reap())
+        assert store(OnlineCount()) == 0
+        assert numbers(store, "news") == [first + 1]

@@ -32,6 +32,7 @@ from wsadapter.store.operations import (
     Lapse,
     Leave,
     LeaveAll,
+    NextStamps,
     OnlineCount,
     OnlineUserCount,
     OpenLease,
@@ -53,6 +54,7 @@ CLIENTS = st.builds(
     USERS,
     SERIALS,
 )
+GROUPS = st.lists(st.sampled_from(["news", "chat", "анна"]), max_size=6)
 NEWCOMERS = st.lists(st.tuples(CLIENTS, st.booleans()), min_size=1, max_size=6)
 
 
@@ -76,6 +78,7 @@ def test_both_stores_agree(pairs: Iterator[tuple[Subject, Subject]]) -> None:
         def __init__(self) -> None:
             super().__init__()
             self.memory, self.redis = next(pairs)
+            self.beginnings: dict[tuple[str, str], int] = {}
 
         def ask(self, op: Operation[Any]) -> None:
             assert self.memory(op) == self.redis(op)
@@ -115,6 +118,18 @@ def test_both_stores_agree(pairs: Iterator[tuple[Subject, Subject]]) -> None:
         @rule(lease=LEASES, clients=st.lists(CLIENTS, max_size=6))
         def restore(self, lease: str, clients: list[Any]) -> None:
             self.ask(Restore(lease, tuple(clients)))
+
+        @rule(groups=GROUPS)
+        def next_stamps(self, groups: list[str]) -> None:
+            assert self.counted("memory", groups) == self.counted("redis", groups)
+
+        def counted(self, kind: str, groups: list[str]) -> list[int]:
+            """The numbers that a store gives, counted from where it began."""
+            stamps = getattr(self, kind)(NextStamps(tuple(groups)))
+            return [
+                stamp.sequence - self.beginnings.setdefault((kind, group), stamp.sequence)
+                for group, stamp in zip(groups, stamps, strict=True)
+            ]
 
         @rule(seconds=st.sampled_from([400.0, 1200.0]))
         def pass_time(self, seconds: float) -> None:

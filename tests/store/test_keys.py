@@ -17,6 +17,7 @@ EVERY_KEY = [
     Keys("{p}").node("<lease>"),
     Keys("{p}").user("<user>"),
     Keys("{p}").client("<id>"),
+    Keys("{p}").sequence("<group>"),
 ]
 
 
@@ -31,6 +32,18 @@ def test_no_other_file_spells_a_key() -> None:
     sources = [*PACKAGE.rglob("*.py"), *PACKAGE.rglob("*.lua")]
     spelling = {path.name for path in sources if spelled.search(path.read_text())}
     assert spelling == {"keys.py"}
+
+
+def test_the_scripts_take_the_keys_in_this_order() -> None:
+    prelude = (PACKAGE / "store" / "lua" / "prelude.lua").read_text()
+    listed = re.findall(r"^--   (\d)  (\w+) ", prelude, re.MULTILINE)
+    unpacked = re.search(r"^local (.+?) =\s+unpack\(KEYS\)$", prelude, re.MULTILINE | re.DOTALL)
+    assert unpacked is not None
+    names = unpacked[1].split(", ")
+    assert [name for _, name in listed] == names
+    assert [int(number) for number, _ in listed] == list(range(1, len(names) + 1))
+    spelled = [key.removeprefix("{p}:") for key in Keys("{p}").for_scripts()]
+    assert names == [re.sub(":$", "_stem", key) for key in spelled]
 
 
 def test_every_key_of_a_prefix_is_in_one_slot() -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import traceback
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from itertools import pairwise
+from multiprocessing import get_context
 from typing import Any
 
 import pytest
@@ -29,6 +31,7 @@ from wsadapter.store.operations import (
     LeaseState,
     Leave,
     LeaveOutcome,
+    NextStamps,
     OnlineClients,
     OnlineCount,
     OnlineUserCount,
@@ -134,7 +137,8 @@ class TestNothingIsLeft:
         self, redis_store: RedisStore, look_into: redis.Redis
     ) -> None:
         fill(redis_store, A, 10, users=3)
-        look_into.eval(script("reap").source, 7, *redis_store.keys.for_scripts(), A, "0", 500)
+        keys = redis_store.keys.for_scripts()
+        look_into.eval(script("reap").source, len(keys), *keys, A, "0", 500)
         assert redis_store.run(OnlineCount()) == look_into.hlen(redis_store.keys.node(A)) == 10
 
 
@@ -187,6 +191,88 @@ class TestChunks:
             counts.append(redis_store.run(OnlineCount()))
         assert max(after - before for before, after in pairwise(counts)) <= 250
         assert counts[-1] == 500
+
+
+def take_numbers(url: str, prefix: str, threads: int, each: int) -> list[list[int]]:
+    """What a process takes whose threads do so at once, some by themselves and some together."""
+    store = RedisStore(RedisPool({"address": url}), prefix=prefix)
+
+    def of_one_thread(_: int) -> list[int]:
+        taken = []
+        while len(taken) < each:
+            wanted = min(1 + len(taken) % 3, each - len(taken))
+            taken += [stamp.sequence for stamp in store.run(NextStamps(("news",) * wanted))]
+        return taken
+
+    with ThreadPoolExecutor(threads) as pool:
+        taken = list(pool.map(of_one_thread, range(threads)))
+    store.pool.sync_client().close()
+    return taken
+
+
+class TestSequences:
+    def test_processes_and_threads_never_take_the_same_number(
+        self, redis_store: RedisStore, redis_server: RedisServer
+    ) -> None:
+        prefix = redis_store.keys.nodes.partition(":")[0]
+        # A process of its own kind: one that is forked has the threads of this one on its mind.
+        with ProcessPoolExecutor(3, mp_context=get_context("spawn")) as processes:
+            tasks = [
+                processes.submit(take_numbers, redis_server.url, prefix, 4, 100) for _ in range(3)
+            ]
+            per_thread = [taken for task in tasks for taken in task.result()]
+        assert all(taken == sorted(taken) for taken in per_thread)
+        taken = sorted(number for numbers in per_thread for number in numbers)
+        assert taken == list(range(taken[0], taken[0] + 3 * 4 * 100))
+
+    def test_they_are_higher_after_redis_has_lost_its_memory(self, own_redis: RedisServer) -> None:
+        pool = RedisPool({"address": own_redis.url})
+        store = RedisStore(pool)
+        last = 0
+        for _ in range(20):
+            taken = [stamp.sequence for stamp in store.run(NextStamps(("news",) * 1000))]
+            assert taken == list(range(taken[0], taken[0] + 1000))
+            assert taken[0] > last + 1
+            last = taken[-1]
+            own_redis.flush()
+        pool.sync_client().close()
+
+    def test_the_first_is_the_time_in_microseconds(
+        self, redis_store: RedisStore, look_into: redis.Redis
+    ) -> None:
+        def microseconds() -> int:
+            seconds, fraction = look_into.time()
+            return seconds * 1_000_000 + fraction
+
+        before = microseconds()
+        [stamp] = redis_store.run(NextStamps(("news",)))
+        after = microseconds()
+        assert before <= stamp.sequence <= after
+        assert before // 1000 <= stamp.timestamp <= after // 1000
+
+    def test_the_key_expires_a_week_after_its_last_number(
+        self, redis_store: RedisStore, look_into: redis.Redis
+    ) -> None:
+        week_ms = 7 * 24 * 60 * 60 * 1000
+        key = redis_store.keys.sequence("news")
+        for _ in range(2):  # the first one makes the key, the second finds it
+            redis_store.run(NextStamps(("news",)))
+            assert week_ms - 60_000 < look_into.pttl(key) <= week_ms
+            look_into.pexpire(key, 100_000)
+        assert keys_left(redis_store, look_into) == {key.encode()}
+
+    def test_as_many_as_a_script_gives_are_one_round_trip(self) -> None:
+        def calls(numbers: int) -> list[int]:
+            decision = Decision[Any](decide(NextStamps(("news",) * numbers)))
+            sizes = []
+            while decision.call is not None:
+                sizes.append(len(decision.call.args) - 1)
+                decision.answer([0] * len(decision.call.args))
+            return sizes
+
+        assert calls(1) == [1]
+        assert calls(200) == [200]
+        assert calls(450) == [200, 200, 50]
 
 
 class TestRedisItself:

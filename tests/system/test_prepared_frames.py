@@ -33,7 +33,7 @@ from tests.waiting import eventually
 from wsadapter.wire.frames import frame_bytes
 
 #: Without pings there is nothing on the wire but what a test has sent.
-ADAPTER = {"HEARTBEAT": "never", "MAX_OUTBOX_SIZE": 16 * 1024 * 1024}
+ADAPTER = {"HEARTBEAT": "never", "MAX_OUTBOX_SIZE": 16 * 1024 * 1024, "COMPRESSION": True}
 
 ECHO = "/ws/echo/"
 
@@ -337,11 +337,10 @@ def test_a_push_is_compressed_for_those_who_negotiated_it_and_nobody_else(
     wsadapter.broadcast(text)
     on_wire = {offer: client.frame() for offer, client in clients.items()}
     assert {payload for _, payload in on_wire.values()} == {text.encode()}
-    compresses = server.kind == "uvicorn-frames"
     assert on_wire["plain"][0] == on_wire["small window"][0] == frame_bytes(text)
-    assert on_wire["deflate"][0] == frame_bytes(text, 1 if compresses else 0)
+    assert on_wire["deflate"][0] == frame_bytes(text, 1)
     rsv1 = on_wire["deflate"][0][0] & 0x40
-    assert bool(rsv1) is (compresses and text == LONG)
+    assert bool(rsv1) is (text == LONG)
 
 
 def test_compression_is_negotiated_without_context_takeover(
@@ -349,9 +348,6 @@ def test_compression_is_negotiated_without_context_takeover(
 ) -> None:
     extensions = {offer: wire(server, offer).extensions for offer in OFFERS}
     assert extensions["plain"] == ""
-    if server.kind == "daphne":
-        assert set(extensions.values()) == {""}, "daphne compresses nothing"
-        return
     both = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
     assert extensions["deflate"] == both
     assert extensions["small window"] == f"{both}; server_max_window_bits=10"
@@ -364,4 +360,4 @@ def test_what_the_application_sends_itself_is_compressed_by_the_server(
     client.socket.sendall(Frame(Opcode.TEXT, LONG.encode()).serialize(mask=True))
     raw, payload = client.frame()
     assert payload == LONG.encode()
-    assert bool(raw[0] & 0x40) is (server.kind == "uvicorn-frames")
+    assert raw[0] & 0x40

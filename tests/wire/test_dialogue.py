@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from wsadapter.errors import EncodeError
-from wsadapter.wire.dialogue import Dialogue, Failure, Reply
+from wsadapter.wire.dialogue import Dialogue, Fault, Reply, View
+from wsadapter.wire.failures import FailureKind
 from wsadapter.wire.payload import Frame
 
 
@@ -19,8 +20,13 @@ def gaps() -> list[str | None]:
 
 
 @pytest.fixture
-def dialogue(gaps: list[str | None]) -> Dialogue:
-    dialogue = Dialogue(gaps.append)
+def pauses() -> list[float]:
+    return []
+
+
+@pytest.fixture
+def dialogue(gaps: list[str | None], pauses: list[float]) -> Dialogue:
+    dialogue = Dialogue(gaps.append, pauses.append)
     dialogue.opened()
     return dialogue
 
@@ -85,10 +91,34 @@ def test_fields_that_json_cannot_say(dialogue: Dialogue) -> None:
 def test_errors_say_what_is_amiss(dialogue: Dialogue) -> None:
     whole, bare = dialogue.ask("chat.say", {}), dialogue.ask("chat.say", {})
     error = {"type": "ws:error", "code": "invalid", "message": "Expected text."}
-    hear(dialogue, {**error, "id": 1, "path": "$.text"})
+    hear(dialogue, {**error, "id": 1, "path": "$.text", "kind": "exhausted", "retry_after": 3})
     hear(dialogue, {**error, "id": 2})
-    assert whole.outcome == Failure("invalid", "Expected text.", "$.text")
-    assert bare.outcome == Failure("invalid", "Expected text.")
+    assert whole.outcome == Fault("invalid", "Expected text.", "$.text", FailureKind.EXHAUSTED, 3.0)
+    assert bare.outcome == Fault("invalid", "Expected text.", None, FailureKind.FATAL, None)
+
+
+@pytest.mark.parametrize(
+    "seconds",
+    ["-1", "1e999", "1" + "0" * 400, '"3"', "true", "null", "{}"],
+    ids=lambda text: text[:5],
+)
+def test_a_time_that_cannot_be_is_none(
+    dialogue: Dialogue, pauses: list[float], seconds: str
+) -> None:
+    list(dialogue.hear(f'{{"type":"ws:error","kind":"exhausted","retry_after":{seconds}}}'))
+    assert pauses == []
+
+
+def test_an_exhausted_server_asks_to_be_spared(dialogue: Dialogue, pauses: list[float]) -> None:
+    error = {"type": "ws:error", "code": "exhausted", "kind": "exhausted", "message": "Later."}
+    hear(dialogue, {**error, "retry_after": 3})
+    hear(dialogue, {**error, "id": None, "retry_after": 0.5})
+    dialogue.ask("chat.say", {})
+    hear(dialogue, {**error, "id": 1, "retry_after": 7})
+    hear(dialogue, {**error, "id": 99, "retry_after": 7})
+    hear(dialogue, {**error, "kind": "transient", "retry_after": 7})
+    hear(dialogue, error)
+    assert pauses == [3, 0.5]
 
 
 @pytest.mark.parametrize("id", [None, 99, True, "1", {}, []], ids=str)
@@ -111,7 +141,9 @@ def test_a_lost_connection_takes_its_requests_and_answers_with_it(dialogue: Dial
     dialogue.say(waits)
     hear(dialogue, {"type": "ws:ping"})
     dialogue.lost()
-    assert sent.outcome == Failure("closed", "The connection ended before the reply.")
+    assert sent.outcome == Fault(
+        "closed", "The connection ended before the reply.", None, FailureKind.TRANSIENT, None
+    )
     assert waits.outcome is None
     assert dialogue.client_id is None
     assert said(dialogue) == ['{"type":"b","id":2}']
@@ -122,8 +154,45 @@ def test_the_end_takes_all(dialogue: Dialogue) -> None:
     dialogue.say(waits)
     dialogue.say("a")
     dialogue.end()
-    assert isinstance(waits.outcome, Failure)
+    assert isinstance(waits.outcome, Fault)
     assert not dialogue.has_frames()
+
+
+def choose(dialogue: Dialogue, name: str) -> None:
+    dialogue.view = View(name)
+    dialogue.say(dialogue.view)
+
+
+def test_a_view_is_chosen_where_it_was_said(dialogue: Dialogue) -> None:
+    dialogue.say("a")
+    choose(dialogue, "summary")
+    dialogue.say("b")
+    assert said(dialogue) == ["a", '{"type":"ws:view","view":"summary"}', "b"]
+
+
+def test_each_connection_begins_with_the_view(dialogue: Dialogue) -> None:
+    for name in ("small", "summary"):
+        choose(dialogue, name)
+    assert len(said(dialogue)) == 2
+    for _ in range(2):
+        dialogue.lost()
+        dialogue.say("a")
+        dialogue.opened()
+        hear(dialogue, {"type": "ws:ping"})
+        assert said(dialogue) == [
+            '{"type":"ws:view","view":"summary"}',
+            '{"type":"ws:pong"}',
+            "a",
+        ]
+
+
+def test_a_view_that_waits_is_not_said_after_the_one_that_follows_it(dialogue: Dialogue) -> None:
+    for name in ("small", "summary"):
+        choose(dialogue, name)
+    dialogue.say("a")
+    dialogue.lost()
+    dialogue.opened()
+    assert said(dialogue) == ['{"type":"ws:view","view":"summary"}', "a"]
 
 
 def test_a_forgotten_request_is_not_sent(dialogue: Dialogue) -> None:

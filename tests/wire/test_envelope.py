@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from wsadapter.errors import EncodeError, InvalidMessage
 from wsadapter.wire import envelope
-from wsadapter.wire.envelope import Envelope, ErrorCode, decode, failure, heartbeat, reply
+from wsadapter.wire.envelope import Envelope, decode, failure, heartbeat, reply
+from wsadapter.wire.failures import ErrorCode
 from wsadapter.wire.payload import to_json
 
 
@@ -183,6 +184,7 @@ def test_a_failure_says_what_is_wrong_and_where() -> None:
         "type": "ws:error",
         "id": 7,
         "code": "invalid",
+        "kind": "fatal",
         "message": "Expected `str`.",
         "path": "$.text",
     }
@@ -193,6 +195,7 @@ def test_a_failure_without_a_place_has_no_path() -> None:
         "type": "ws:error",
         "id": None,
         "code": "unknown_type",
+        "kind": "fatal",
         "message": "No such type.",
     }
 

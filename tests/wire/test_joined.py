@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsadapter.wire.frames import frame_bytes
-from wsadapter.wire.joined import Joined
+from wsadapter.wire.joined import MAX_SUCCESSORS, Joined
 from wsadapter.wire.orders import Push
 
 ONE, TWO, THREE = Push("one"), Push(b"two!"), Push("drei: äöü")
@@ -32,6 +32,36 @@ def test_the_same_pushes_after_the_same_beginning_are_one_chain() -> None:
 def test_a_push_is_known_by_its_identity() -> None:
     nothing = Joined.nothing()
     assert nothing.then(Push("one")) is not nothing.then(Push("one"))
+
+
+def test_connections_of_different_views_share_with_those_of_their_own() -> None:
+    """Each push is handed to all connections in turn, to each in its view."""
+    views = ("full", "summary", "ids")
+    pushes = [Push(f"full {n}", views={"summary": f"part {n}", "ids": str(n)}) for n in range(4)]
+    nothing = Joined.nothing()
+    ends = [nothing for _ in range(9)]
+    for push in pushes:
+        for index, end in enumerate(ends):
+            ends[index] = end.then(push.in_view(views[index % 3]))
+    assert len({id(end) for end in ends}) == 3
+    assert {id(end.to_bytes(0)) for end in ends} == {id(end.to_bytes(0)) for end in ends[:3]}
+    assert ends[4].to_bytes(0) == b"".join(frame_bytes(f"part {n}") for n in range(4))
+
+
+def test_as_many_successors_as_may_be_are_remembered() -> None:
+    nothing = Joined.nothing()
+    pushes = [Push(str(n)) for n in range(MAX_SUCCESSORS)]
+    successors = [nothing.then(push) for push in pushes]
+    assert [nothing.then(push) for push in pushes] == successors
+
+
+@pytest.mark.usefixtures("without_collector")
+def test_and_no_more() -> None:
+    nothing = Joined.nothing()
+    before = links()
+    for n in range(MAX_SUCCESSORS * 10):
+        nothing.then(Push(str(n)))
+    assert 0 < links() - before <= MAX_SUCCESSORS
 
 
 def test_the_bytes_are_joined_once() -> None:
@@ -124,6 +154,11 @@ def test_a_chain_that_nobody_has_is_gone_without_the_garbage_collector() -> None
     """Links that know each other in both directions would keep up to 64 KiB each until it runs."""
     before = links()
     chain(ONE, TWO, THREE).to_bytes(0)
+    assert links() == before
+    nothing = Joined.nothing()
+    for end in [chain(ONE, TWO, after=nothing), chain(TWO, ONE, after=nothing)] * 2:
+        end.to_bytes(0)
+    del nothing, end
     assert links() == before
 
 

@@ -12,13 +12,16 @@ from hypothesis import strategies as st
 
 from wsadapter.wire.orders import KICK, PUSH, Kick, Push, push, send_event
 from wsadapter.wire.outbox import Priority
+from wsadapter.wire.stamps import Stamp
 
+frames = st.text() | st.binary()
 pushes = st.builds(
     Push,
-    st.text() | st.binary(),
+    frames,
     st.frozensets(st.text()),
     st.sampled_from(Priority),
     st.booleans(),
+    st.dictionaries(st.text(), frames, max_size=3),
 )
 kicks = st.builds(
     Kick, st.integers(3000, 4999), st.text(), st.none() | st.text(), st.none() | st.text()
@@ -64,6 +67,12 @@ def test_the_usual_kick_carries_nothing_but_its_code_and_reason() -> None:
         {"base64": 7},
         {"text": "hi", "priority": 9},
         {"text": "hi", "exclude": 7},
+        {"text": "hi", "views": 7},
+        {"text": "hi", "views": ["text"]},
+        {"text": "hi", "views": {"summary": "text"}},
+        {"text": "hi", "views": {"summary": {}}},
+        {"text": "hi", "views": {"summary": {"text": 7}}},
+        {"text": "hi", "views": {7: {"text": "hi"}}},
     ],
     ids=repr,
 )
@@ -135,11 +144,100 @@ def test_a_kick_has_a_code_that_may_be_sent(code: int) -> None:
 
 @pytest.mark.parametrize("exclude", ["tab-1", ["tab-1"], {"tab-1"}, ("tab-1", "tab-1")], ids=repr)
 def test_the_excluded_are_given_in_any_collection_or_as_a_single_id(exclude: Any) -> None:
-    order = push("hi", exclude, Priority.HIGH, True)
-    assert order == Push("hi", frozenset({"tab-1"}), Priority.HIGH, True)
+    order = push("hi", exclude, Priority.HIGH, True, {"short": "h"})
+    assert order == Push("hi", frozenset({"tab-1"}), Priority.HIGH, True, {"short": "h"})
 
 
 def test_the_size_of_a_push_is_that_of_its_bytes() -> None:
     assert Push("plain").size == 5
     assert Push("\N{GRINNING FACE}").size == 4
     assert Push(b"\xff\x00").size == 2
+
+
+# Views
+
+VIEWED = Push(
+    "all of it", frozenset({"a"}), Priority.HIGH, True, {"summary": "part", "ids": b"\x01\x02"}
+)
+
+
+def test_views_travel_beside_the_frame() -> None:
+    order = Push("all", views={"summary": "part", "ids": b"1"})
+    assert order.to_message(carries_bytes=True) == {
+        "type": PUSH,
+        "text": "all",
+        "views": {"summary": {"text": "part"}, "ids": {"bytes": b"1"}},
+    }
+    assert order.to_message(carries_bytes=False)["views"]["ids"] == {"base64": "MQ=="}
+
+
+def test_a_view_of_a_push_is_a_push_to_the_same_connections() -> None:
+    assert VIEWED.in_view("summary") == Push("part", frozenset({"a"}), Priority.HIGH, True)
+    assert VIEWED.in_view("summary").event == send_event("part")
+    assert VIEWED.in_view("ids").size == 2
+
+
+def test_it_is_made_once_and_so_are_its_bytes() -> None:
+    first = VIEWED.in_view("summary")
+    assert VIEWED.in_view("summary") is first
+    assert VIEWED.in_view("summary").to_bytes(0) is first.to_bytes(0)
+    assert VIEWED.in_view("ids") is not first
+
+
+@pytest.mark.parametrize("view", ["default", "unknown", ""])
+def test_where_there_is_no_such_view_it_is_the_push_itself(view: str) -> None:
+    assert VIEWED.in_view(view) is VIEWED
+    plain = Push("hi")
+    assert plain.in_view(view) is plain
+
+
+def test_a_view_has_no_views() -> None:
+    summary = VIEWED.in_view("summary")
+    assert summary.in_view("ids") is summary
+
+
+@pytest.mark.parametrize(
+    ("order", "selective"),
+    [
+        (Push("hi"), False),
+        (Push("hi", priority=Priority.LOW), False),
+        (Push("hi", exclude=frozenset({"a"})), True),
+        (Push("hi", authenticated_only=True), True),
+        (Push("hi", views={"short": "h"}), True),
+        (Push("hi", views={"short": "h"}).in_view("short"), False),
+    ],
+    ids=["plain", "priority", "exclude", "authenticated", "views", "one view"],
+)
+def test_selective_are_those_that_are_not_one_frame_for_all(order: Push, selective: bool) -> None:
+    assert order.selective is selective
+
+
+def test_a_layer_carries_the_frames_of_all_views() -> None:
+    assert Push("ä").total_size == Push("ä").size == 2
+    assert VIEWED.size == 9
+    assert VIEWED.total_size == 9 + 4 + 2
+
+
+# Places in a sequence
+
+
+def test_a_stamp_is_the_same_in_each_view() -> None:
+    order = Push(
+        '{"id":1,"text":"hi"}', frozenset({"a"}), Priority.LOW, True, {"id": '{"id":1}', "no": "{}"}
+    )
+    assert order.stamped(Stamp(7, 1_763_762_000_123)) == Push(
+        '{"id":1,"text":"hi","sequence":7,"timestamp":1763762000123}',
+        frozenset({"a"}),
+        Priority.LOW,
+        True,
+        {
+            "id": '{"id":1,"sequence":7,"timestamp":1763762000123}',
+            "no": '{"sequence":7,"timestamp":1763762000123}',
+        },
+    )
+    assert order.frame == '{"id":1,"text":"hi"}', "others may stamp the same push otherwise"
+
+
+def test_bytes_have_no_place_in_a_sequence() -> None:
+    with pytest.raises(TypeError, match="expected str, got bytes"):
+        Push(b"hi").stamped(Stamp(7, 1))

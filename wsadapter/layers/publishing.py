@@ -36,16 +36,22 @@ Loop = asyncio.AbstractEventLoop
 
 
 class Post(msgspec.Struct, frozen=True):
-    """One order for a group, or for the one client that the group is made for."""
+    """One order for a group, or for the one client that the group is made for.
+
+    Attributes:
+        sequence: whoever publishes it stamps it first, with the next place in the sequence of
+            the group.
+    """
 
     group: str
     order: Push | Kick
     client_id: str | None = None
+    sequence: bool = False
 
     @property
     def size(self) -> int:
-        """The bytes of its frame."""
-        return self.order.size if isinstance(self.order, Push) else 0
+        """The bytes of its frames."""
+        return self.order.total_size if isinstance(self.order, Push) else 0
 
 
 class Question(msgspec.Struct, frozen=True):

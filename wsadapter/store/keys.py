@@ -2,18 +2,21 @@
 
 With ``{p}`` for the prefix, whose hash tag keeps them all in one slot of a cluster:
 
-| key                 | type   | member or field        | score or value                          |
-|---------------------|--------|------------------------|-----------------------------------------|
-| ``{p}:nodes``       | zset   | lease                  | its end, Redis TIME in ms; 0: given up  |
-| ``{p}:counts``      | hash   | lease                  | its connections                         |
-| ``{p}:users``       | zset   | user id                | 0; read in the order of the bytes       |
-| ``{p}:clients``     | zset   | user, client id, lease | 0; read in the order of the bytes       |
-| ``{p}:node:<lease>``| hash   | client id              | user, serial, the rest as JSON          |
-| ``{p}:user:<user>`` | hash   | lease                  | that user's connections there           |
-| ``{p}:client:<id>`` | string |                        | the lease that holds this client id     |
+| key                      | type   | member or field        | score or value                    |
+|--------------------------|--------|------------------------|-----------------------------------|
+| ``{p}:nodes``            | zset   | lease                  | its end, TIME in ms; 0: given up  |
+| ``{p}:counts``           | hash   | lease                  | its connections                   |
+| ``{p}:users``            | zset   | user id                | 0; read in the order of the bytes |
+| ``{p}:clients``          | zset   | user, client id, lease | 0; read in the order of the bytes |
+| ``{p}:node:<lease>``     | hash   | client id              | user, serial, the rest as JSON    |
+| ``{p}:user:<user>``      | hash   | lease                  | that user's connections there     |
+| ``{p}:client:<id>``      | string |                        | the lease that holds this id       |
+| ``{p}:sequence:<group>`` | string |                        | the last number; kept for a week  |
 
-No key expires by itself: each goes with the last connection in it, and what hangs on a lease
-that has ended is reaped. ``nodes`` alone decides what is alive, so nothing is wrong meanwhile.
+No key of connections expires by itself: each goes with the last connection in it, and what hangs
+on a lease that has ended is reaped. ``nodes`` alone decides what is alive, so nothing is wrong
+meanwhile. A sequence expires a week after its last number. One that is not there begins at Redis
+TIME in microseconds, which is beyond every number that it has had.
 
 The parts of a member of ``clients`` and of a value in a node's hash stand between bytes that no
 UTF-8 text contains, so any text may be a user id. The first two parts of a member of ``clients``
@@ -35,9 +38,10 @@ class Keys:
         self._node = f"{prefix}:node:"
         self._user = f"{prefix}:user:"
         self._client = f"{prefix}:client:"
+        self._sequence = f"{prefix}:sequence:"
 
     def for_scripts(self) -> tuple[str, ...]:
-        """KEYS of every script, in the order of prelude.lua; the last three lack their end."""
+        """KEYS of every script, in the order of prelude.lua; the last four lack their end."""
         return (
             self.nodes,
             self.counts,
@@ -46,6 +50,7 @@ class Keys:
             self._node,
             self._user,
             self._client,
+            self._sequence,
         )
 
     def node(self, lease: str) -> str:
@@ -56,6 +61,9 @@ class Keys:
 
     def client(self, client_id: str) -> str:
         return self._client + client_id
+
+    def sequence(self, group: str) -> str:
+        return self._sequence + group
 
 
 def position(user_id: str | None, client_id: str) -> bytes:

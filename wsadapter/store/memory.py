@@ -10,10 +10,11 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 from wsadapter.store.keys import position
 from wsadapter.store.operations import (
+    SEQUENCE_SECONDS,
     Beat,
     ClientInfo,
     ClientOnline,
@@ -28,6 +29,7 @@ from wsadapter.store.operations import (
     Leave,
     LeaveAll,
     LeaveOutcome,
+    NextStamps,
     OnlineClients,
     OnlineCount,
     OnlineUserCount,
@@ -39,6 +41,7 @@ from wsadapter.store.operations import (
     Restore,
     UserConnections,
 )
+from wsadapter.wire.stamps import Stamp
 
 R = TypeVar("R")
 
@@ -64,12 +67,20 @@ class Node:
                 del self.users[client.user_id]
 
 
+class LastNumber(NamedTuple):
+    """How far a sequence has come."""
+
+    number: int
+    ends_at: float
+
+
 class MemoryStore:
-    """Args: clock: the time in seconds; what it is counted from does not matter."""
+    """Args: clock: the time in seconds, since the epoch where stamps are to tell it."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._nodes: dict[str, Node] = {}
+        self._sequences: dict[str, LastNumber] = {}  # by group, the one used last at the end
         self._lock = threading.Lock()
 
     def run(self, op: Operation[R]) -> R:
@@ -120,6 +131,8 @@ class MemoryStore:
                 return self._user_page(after, limit)
             case OnlineClients(user_id, cursor, limit):
                 return self._client_page(user_id, cursor, limit)
+            case NextStamps(groups):
+                return self._next_stamps(groups)
             case _:
                 raise TypeError(f"The memory store has no operation {type(op).__name__}.")
 
@@ -127,6 +140,8 @@ class MemoryStore:
         now = self._clock()
         for lease in [lease for lease, node in self._nodes.items() if node.ends_at <= now]:
             del self._nodes[lease]
+        while self._sequences and next(iter(self._sequences.values())).ends_at <= now:
+            del self._sequences[next(iter(self._sequences))]
 
     def _open(self, lease: str, lease_seconds: float) -> None:
         if self._beat(lease, lease_seconds) is LeaseState.LAPSED:
@@ -187,6 +202,16 @@ class MemoryStore:
 
     def _users(self) -> set[str]:
         return {user for node in self._nodes.values() for user in node.users}
+
+    def _next_stamps(self, groups: Iterable[str]) -> tuple[Stamp, ...]:
+        now = self._clock()
+        return tuple(Stamp(self._next_number(group, now), int(now * 1000)) for group in groups)
+
+    def _next_number(self, group: str, now: float) -> int:
+        last = self._sequences.pop(group, None)
+        number = int(now * 1_000_000) if last is None else last.number + 1
+        self._sequences[group] = LastNumber(number, now + SEQUENCE_SECONDS)
+        return number
 
     def _user_page(self, after: str | None, limit: int) -> Page[str]:
         users = sorted(user for user in self._users() if after is None or user > after)[:limit]

@@ -4,6 +4,7 @@
     connection   Join  JoinAll  Leave  LeaveAll  Restore
     how many     OnlineCount  OnlineUserCount  UserConnections
     who          IsOnline  OnlineUsers  ClientOnline  FindClient  OnlineClients
+    group        NextStamps
 
 ``store.run(op)`` and ``await store.arun(op)`` carry one out. A *lease* is a process's right to
 be counted: its id is ``host:pid:token``, and it lasts ``lease_seconds`` from its last beat. What
@@ -16,10 +17,13 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Generic, TypeVar
 
+from wsadapter.wire.stamps import Stamp
+
 __all__ = [
     "BATCH_SIZE",
     "PAGE_SIZE",
     "RESTORE_SIZE",
+    "SEQUENCE_SECONDS",
     "Beat",
     "ClientInfo",
     "ClientOnline",
@@ -34,6 +38,7 @@ __all__ = [
     "Leave",
     "LeaveAll",
     "LeaveOutcome",
+    "NextStamps",
     "OnlineClients",
     "OnlineCount",
     "OnlineUserCount",
@@ -54,6 +59,9 @@ T = TypeVar("T")
 PAGE_SIZE = 500
 RESTORE_SIZE = 500
 BATCH_SIZE = 64
+
+# How long a sequence outlives its last number: a week.
+SEQUENCE_SECONDS = 7 * 24 * 60 * 60.0
 
 
 @dataclass(frozen=True)
@@ -297,6 +305,20 @@ class OnlineClients(Operation[Page[ClientInfo]]):
 
     def __post_init__(self) -> None:
         _check_limit(self.limit)
+
+
+@dataclass(frozen=True)
+class NextStamps(Operation[tuple[Stamp, ...]]):
+    """The next place in the sequence of a group, for each of the groups, in their order.
+
+    No number is given twice, and those of one group rise by one. A sequence that is not there,
+    or not there any more, begins at the time in microseconds: beyond all numbers that it has had.
+
+    Args:
+        groups: names on the channel layer; one that needs several numbers stands there as often.
+    """
+
+    groups: tuple[str, ...]
 
 
 def _check_limit(limit: int) -> None:

@@ -29,6 +29,7 @@ from wsadapter.store.keys import (
     user_part,
 )
 from wsadapter.store.operations import (
+    SEQUENCE_SECONDS,
     Beat,
     ClientInfo,
     ClientOnline,
@@ -43,6 +44,7 @@ from wsadapter.store.operations import (
     Leave,
     LeaveAll,
     LeaveOutcome,
+    NextStamps,
     OnlineClients,
     OnlineCount,
     OnlineUserCount,
@@ -55,10 +57,12 @@ from wsadapter.store.operations import (
     SingleCall,
     UserConnections,
 )
+from wsadapter.wire.stamps import Stamp
 
 R = TypeVar("R")
 
-# Connections that one script adds or removes; it then holds Redis for a millisecond or two.
+# Connections that one script adds or removes, or numbers that it gives; it then holds Redis for a
+# millisecond or two.
 CHUNK = 200
 
 
@@ -307,6 +311,16 @@ def online_clients(op: OnlineClients) -> Steps[Page[ClientInfo]]:
     reply = yield from read_reaped(Call("online_clients", (lower, upper, op.limit)))
     clients = tuple(in_order(reply))
     return Page(clients, place_of(clients[-1]).hex() if len(clients) == op.limit else None)
+
+
+@decide.register
+def next_stamps(op: NextStamps) -> Steps[tuple[Stamp, ...]]:
+    stamps: list[Stamp] = []
+    for start in range(0, len(op.groups), CHUNK):
+        groups = op.groups[start : start + CHUNK]
+        now_ms, *numbers = yield Call("next_stamps", (milliseconds(SEQUENCE_SECONDS), *groups))
+        stamps += (Stamp(number, now_ms) for number in numbers)
+    return tuple(stamps)
 
 
 # What several operations have in common.

@@ -5,15 +5,17 @@ from __future__ import annotations
 import operator
 import types
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import lru_cache, reduce
+from importlib import import_module
 from typing import Annotated, Any, Literal, NoReturn, Union
 
 import msgspec
 from msgspec import inspect
 
 from wsadapter.errors import InvalidMessage
-from wsadapter.wire.envelope import ErrorCode
+from wsadapter.wire.failures import ErrorCode
+from wsadapter.wire.payload import Frame
 
 #: How much of what a query string said is repeated in the answer.
 MAX_ECHO_CHARS = 50
@@ -31,8 +33,8 @@ def converter(annotation: Any) -> Callable[[Any], Any]:
     Raises:
         TypeError: no message can be read as the annotation.
     """
-    if _is_model(annotation):
-        return lambda value: _validate_model(annotation, value)
+    if _has_models(annotation):
+        return _model_converter(annotation)
     _decoder(annotation)
 
     def convert(value: Any) -> Any:
@@ -66,6 +68,47 @@ def json_reader(annotation: Any = None) -> Callable[[str], Any]:
     except TypeError:  # Annotated[int, {...}]
         return _new_json_reader(annotation)
     return _cached_json_reader(annotation)
+
+
+def frame_reader(annotation: Any, *, leave_out: Collection[str] = ()) -> Callable[[Frame], Any]:
+    """What makes a frame the declared type: ``str`` is text, ``bytes`` is binary, else JSON.
+
+    Where ``bytes`` is one of several types, a binary frame is that, and text is one of the
+    others. The function raises what `json_reader` and `converter` say, and `InvalidMessage`
+    (`unsupported`) for a frame of the wrong kind.
+
+    Args:
+        leave_out: fields of a JSON object that are not of the message.
+
+    Raises:
+        TypeError: no message can be read as the annotation.
+    """
+    texts, reads_bytes = by_frame(annotation)
+    read_text = None if texts is None else _text_reader(texts, leave_out)
+
+    def read(frame: Frame) -> Any:
+        if isinstance(frame, bytes):
+            if reads_bytes:
+                return frame
+            raise InvalidMessage(ErrorCode.UNSUPPORTED, "Expected text, got a binary frame.")
+        if read_text is None:
+            raise InvalidMessage(ErrorCode.UNSUPPORTED, "Expected a binary frame, got text.")
+        return read_text(frame)
+
+    return read
+
+
+def by_frame(annotation: Any) -> tuple[Any, bool]:
+    """What a type is in a text frame, or None, and whether it may be a binary one."""
+    parts = _union_members(annotation)
+    texts = [part for part in parts if _bare(part) is not bytes]
+    may_be_binary = len(texts) < len(parts) or annotation is Any
+    return (reduce(operator.or_, texts) if texts else None), may_be_binary
+
+
+def is_text(annotation: Any) -> bool:
+    """Whether a text frame of this type is the text as it is, and not JSON."""
+    return _bare(annotation) is str
 
 
 def text_converter(annotation: Any) -> Callable[[Sequence[str]], Any]:
@@ -102,7 +145,7 @@ def text_converter(annotation: Any) -> Callable[[Sequence[str]], Any]:
 
 
 def _new_json_reader(annotation: Any) -> Callable[[str], Any]:
-    if _is_model(annotation):
+    if _has_models(annotation):
         read_any, validate = _new_json_reader(None), converter(annotation)
         return lambda text: validate(read_any(text))
     decoder = _decoder(Any if annotation is None else annotation)
@@ -148,24 +191,77 @@ def _told(error: msgspec.ValidationError) -> tuple[str, str]:
     return sentence.removesuffix("."), path
 
 
-# pydantic's models, without importing pydantic
+# pydantic's models, without importing pydantic where there are none
 
 
-def _is_model(annotation: Any) -> bool:
-    return hasattr(annotation, "model_validate")
+def _has_models(annotation: Any) -> bool:
+    """Whether a type is, or is made of, pydantic's models."""
+    return hasattr(annotation, "model_validate") or any(
+        _has_models(part) for part in typing.get_args(annotation)
+    )
 
 
-def _validate_model(model: Any, value: Any) -> Any:
-    try:
-        return model.model_validate(value)
-    except ValueError as error:
-        plain = {"loc": (), "msg": str(error)}
-        first: Any = error.errors()[0] if hasattr(error, "errors") else plain
-        path = "".join(
-            f"[{step}]" if isinstance(step, int) else f".{step}" for step in first["loc"]
-        )
-        sentence = first["msg"].removesuffix(".")
-        raise InvalidMessage(ErrorCode.INVALID, f"{sentence}.", path=f"${path}") from error
+def _model_converter(annotation: Any) -> Callable[[Any], Any]:
+    validate = getattr(annotation, "model_validate", None)
+    if validate is None or typing.get_args(annotation):  # such as a union of models
+        validate = import_module("pydantic").TypeAdapter(annotation).validate_python
+
+    def convert(value: Any) -> Any:
+        try:
+            return validate(value)
+        except ValueError as error:
+            plain = {"loc": (), "msg": str(error)}
+            first: Any = error.errors()[0] if hasattr(error, "errors") else plain
+            sentence = first["msg"].removesuffix(".")
+            path = _model_path(value, first["loc"])
+            raise InvalidMessage(ErrorCode.INVALID, f"{sentence}.", path=path) from error
+
+    return convert
+
+
+def _model_path(value: Any, steps: Iterable[int | str]) -> str:
+    """The path of what does not fit, without the names of union members in between."""
+    *before, last = steps or ("",)
+    path = "$"
+    for step in before:
+        inside = isinstance(value, dict) and step in value
+        if inside or (isinstance(value, list) and isinstance(step, int)):
+            value = value[step]
+            path += _step(step)
+    return path + _step(last) if last != "" else path
+
+
+def _step(step: int | str) -> str:
+    return f"[{step}]" if isinstance(step, int) else f".{step}"
+
+
+# Frames
+
+
+def _union_members(annotation: Any) -> tuple[Any, ...]:
+    is_union = typing.get_origin(annotation) in (Union, types.UnionType)
+    return typing.get_args(annotation) if is_union else (annotation,)
+
+
+def _bare(annotation: Any) -> Any:
+    is_annotated = typing.get_origin(annotation) is Annotated
+    return typing.get_args(annotation)[0] if is_annotated else annotation
+
+
+def _text_reader(annotation: Any, leave_out: Collection[str]) -> Callable[[str], Any]:
+    if is_text(annotation):
+        return converter(annotation)
+    if not leave_out:
+        return json_reader(annotation)
+    read_any, convert = json_reader(), converter(annotation)
+
+    def read(text: str) -> Any:
+        value = read_any(text)
+        if isinstance(value, dict):
+            value = {name: each for name, each in value.items() if name not in leave_out}
+        return convert(value)
+
+    return read
 
 
 # Query strings

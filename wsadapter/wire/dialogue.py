@@ -6,6 +6,7 @@ It lasts from one connection to the next; what belongs to one of them is dropped
 from __future__ import annotations
 
 import logging
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from wsadapter.wire.envelope import PONG, RESERVED_PREFIX
+from wsadapter.wire.failures import FailureKind
 from wsadapter.wire.masking import one_line
 from wsadapter.wire.payload import Frame, to_json
 
@@ -24,12 +26,22 @@ class Reply(NamedTuple):
     result: Any
 
 
-class Failure(NamedTuple):
-    """The server's code, or "closed"; a sentence; the field to blame, as in ``$.text``."""
+class Fault(NamedTuple):
+    """Why a request has no result.
+
+    Attributes:
+        code: the server's, or "closed".
+        message: a sentence.
+        path: the field to blame, as in ``$.text``.
+        kind: what to do about it; fatal, if the server does not say.
+        retry_after: seconds, if the server says so.
+    """
 
     code: str
     message: str
-    path: str | None = None
+    path: str | None
+    kind: FailureKind
+    retry_after: float | None
 
 
 @dataclass(eq=False, slots=True)
@@ -38,9 +50,21 @@ class Request:
 
     id: int
     frame: Frame | None
-    outcome: Reply | Failure | None = None
+    outcome: Reply | Fault | None = None
     #: Called once there is one.
     on_outcome: Callable[[], object] | None = None
+
+    def take_frame(self) -> Frame:
+        frame, self.frame = self.frame, None
+        assert frame is not None  # it waited until now
+        return frame
+
+
+class View:
+    """The choice of what objects look like; the server forgets it with the connection."""
+
+    def __init__(self, name: str) -> None:
+        self.frame = to_json({"type": "ws:view", "view": name})
 
 
 class Dialogue:
@@ -48,13 +72,24 @@ class Dialogue:
 
     Args:
         on_gap: called with a reason, or None, when messages may have been missed.
+        on_exhausted: called with the seconds for which the server asks to be spared.
+
+    Attributes:
+        client_id: this connection's, once welcomed.
+        view: what the next connection begins with.
     """
 
-    def __init__(self, on_gap: Callable[[str | None], object]) -> None:
+    def __init__(
+        self,
+        on_gap: Callable[[str | None], object],
+        on_exhausted: Callable[[float], object],
+    ) -> None:
         self.client_id: str | None = None
+        self.view: View | None = None
         self._on_gap = on_gap
+        self._on_exhausted = on_exhausted
         self._answers: deque[str] = deque()  # to this connection, ahead of everything
-        self._waiting: deque[Frame | Request] = deque()
+        self._waiting: deque[Frame | Request | View] = deque()
         self._requests: dict[int, Request] = {}
         self._last_id = 0
         self._connections = 0
@@ -65,7 +100,7 @@ class Dialogue:
 
     # Out
 
-    def say(self, item: Frame | Request) -> None:
+    def say(self, item: Frame | Request | View) -> None:
         """Add to what waits to be sent."""
         self._waiting.append(item)
 
@@ -98,17 +133,22 @@ class Dialogue:
         """Take the frame that is due; there has to be one."""
         if self._answers:
             return self._answers.popleft()
-        item = self._waiting.popleft()
-        if not isinstance(item, Request):
-            return item
-        frame, item.frame = item.frame, None
-        assert frame is not None  # it waited until now
-        return frame
+        match self._waiting.popleft():
+            case Request() as request:
+                return request.take_frame()
+            case View(frame=frame):
+                return frame
+            case frame:
+                return frame
 
     # The connection
 
     def opened(self) -> None:
+        """Begin with the view, so that all which waits is answered in it."""
         self._connections += 1
+        self._waiting = deque(item for item in self._waiting if not isinstance(item, View))
+        if self.view is not None:
+            self._answers.append(self.view.frame)
 
     def lost(self) -> None:
         """Drop what was of that connection alone: requests are not repeated."""
@@ -122,8 +162,10 @@ class Dialogue:
         self._fail(lambda request: True)
 
     def _fail(self, which: Callable[[Request], bool]) -> None:
+        sentence = "The connection ended before the reply."
+        closed = Fault("closed", sentence, None, FailureKind.TRANSIENT, None)
         for request in filter(which, list(self._requests.values())):
-            self._settle(request.id, Failure("closed", "The connection ended before the reply."))
+            self._settle(request.id, closed)
 
     # In
 
@@ -157,13 +199,19 @@ class Dialogue:
             self._on_gap("reconnected")
 
     def _failed(self, message: dict[str, Any]) -> None:
-        code, sentence = str(message.get("code")), str(message.get("message"))
-        if not self._settle(message.get("id"), Failure(code, sentence, message.get("path"))):
-            logger.warning(
-                "The server could not take a message: %s (%s)", one_line(sentence), one_line(code)
-            )
+        fault = _fault_of(message)
+        if self._settle(message.get("id"), fault):
+            return
+        logger.warning(
+            "The server could not take a message: %s (%s)",
+            one_line(fault.message),
+            one_line(fault.code),
+        )
+        concerns_all = message.get("id") is None and fault.kind is FailureKind.EXHAUSTED
+        if concerns_all and fault.retry_after is not None:
+            self._on_exhausted(fault.retry_after)
 
-    def _settle(self, id: object, outcome: Reply | Failure) -> bool:
+    def _settle(self, id: object, outcome: Reply | Fault) -> bool:
         """Whether a request waited for that."""
         is_id = isinstance(id, int) and not isinstance(id, bool)
         request = self._requests.pop(id, None) if is_id else None  # type: ignore[call-overload]
@@ -182,6 +230,30 @@ def _parse(frame: Frame) -> Any:
         return msgspec.json.decode(frame)
     except (msgspec.MsgspecError, RecursionError, UnicodeEncodeError):
         return frame
+
+
+def _fault_of(message: dict[str, Any]) -> Fault:
+    return Fault(
+        str(message.get("code")),
+        str(message.get("message")),
+        message.get("path"),
+        _kind(message.get("kind")),
+        _seconds(message.get("retry_after")),
+    )
+
+
+def _kind(name: Any) -> FailureKind:
+    """One who is not told to try again does not."""
+    try:
+        return FailureKind(name)
+    except ValueError:
+        return FailureKind.FATAL
+
+
+def _seconds(value: object) -> float | None:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    return float(value) if 0 <= value <= sys.float_info.max else None
 
 
 def _unpack(message: Any) -> list[Any]:

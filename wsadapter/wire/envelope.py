@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Any, NamedTuple
 
 import msgspec
 
-from wsadapter.errors import InvalidMessage
+from wsadapter.errors import Failure, InvalidMessage
+from wsadapter.wire.failures import ErrorCode, FailureKind, kind_of
 from wsadapter.wire.payload import Frame, to_json
 
 #: Types that begin with this belong to wsadapter itself.
@@ -20,17 +20,6 @@ PONG = '{"type":"ws:pong"}'
 GAP = '{"type":"ws:gap"}'
 #: The end of a stream of bytes, on a connection that lives on.
 END = '{"type":"ws:end"}'
-
-
-class ErrorCode(StrEnum):
-    """The ``code`` of a ``ws:error`` message."""
-
-    INVALID_JSON = "invalid_json"
-    INVALID = "invalid"
-    UNKNOWN_TYPE = "unknown_type"
-    UNSUPPORTED = "unsupported"
-    RATE_LIMITED = "rate_limited"
-    INTERNAL_ERROR = "internal_error"
 
 
 class Envelope(NamedTuple):
@@ -56,6 +45,31 @@ def decode(text: str) -> Envelope:
     return Envelope(id=_id(value), type=_type(value), fields=value)
 
 
+class Label(msgspec.Struct, frozen=True):
+    """What can be told of a message without reading all of it."""
+
+    #: As it stands there, whatever that is.
+    given_type: Any = msgspec.field(default=None, name="type")
+    #: See `wsadapter.wire.priorities.read_priority`.
+    priority: Any = None
+
+    @property
+    def type(self) -> str | None:
+        """The type, if it can be one."""
+        return self.given_type if isinstance(self.given_type, str) else None
+
+
+_labels = msgspec.json.Decoder(Label)
+
+
+def label_of(text: str) -> Label:
+    """The label of a message; an empty one where it is none, which is for its reader to say."""
+    try:
+        return _labels.decode(text)
+    except (msgspec.MsgspecError, RecursionError, UnicodeEncodeError):
+        return Label()
+
+
 def id_of(frame: Frame) -> MessageId | None:
     """The id that a message wants its answer to have, as far as it can be read."""
     try:
@@ -73,6 +87,17 @@ def heartbeat(text: str) -> str | None:
 def is_end(text: str) -> bool:
     """Whether a text frame ends a stream of bytes."""
     return _own_type(text, '"ws:end"') == "ws:end"
+
+
+def view_of(text: str) -> str | None:
+    """The view that a message asks for, if that is what it does: ``{"type": "ws:view", …}``."""
+    if '"ws:view"' not in text:
+        return None
+    try:
+        message = decode(text)
+    except InvalidMessage:
+        return None
+    return str(message.fields.get("view")) if message.type == "ws:view" else None
 
 
 def _own_type(text: str, part: str) -> str | None:
@@ -105,14 +130,38 @@ def failure(error: InvalidMessage, retry_after: float | None = None) -> str:
     Args:
         retry_after: seconds after which the same message would be taken.
     """
+    return _error(
+        error.id, str(error.code), error.message, path=error.path, retry_after=retry_after
+    )
+
+
+def failed(error: Failure, id: MessageId | None = None) -> str:
+    """The ``ws:error`` message for a failure on this side.
+
+    Args:
+        id: of the message that failed, if it had one.
+    """
+    return _error(id, error.code, error.message, kind=error.kind, retry_after=error.retry_after)
+
+
+def _error(
+    id: MessageId | None,
+    code: str,
+    message: str,
+    *,
+    kind: FailureKind | None = None,
+    path: str | None = None,
+    retry_after: float | None = None,
+) -> str:
     body: dict[str, Any] = {
         "type": "ws:error",
-        "id": error.id,
-        "code": str(error.code),
-        "message": error.message,
+        "id": id,
+        "code": code,
+        "kind": kind or kind_of(code),
+        "message": message,
     }
-    if error.path is not None:
-        body["path"] = error.path
+    if path is not None:
+        body["path"] = path
     if retry_after is not None:
         body["retry_after"] = round(retry_after, 3)
     return to_json(body)

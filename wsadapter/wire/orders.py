@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from base64 import b64decode, b64encode
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias, TypeVar
 
 from wsadapter.close_codes import check_code
 from wsadapter.wire.frames import frame_bytes
 from wsadapter.wire.outbox import Priority
 from wsadapter.wire.payload import Frame, size_of
+from wsadapter.wire.stamps import Stamp, stamped
 
 Message: TypeAlias = dict[str, Any]
 
@@ -29,31 +30,61 @@ class Push:
     """One frame for many connections: encoded by the publisher, the same object for all.
 
     Nothing changes it once it is made.
+
+    Attributes:
+        frame: what is sent; of data that has views, the default one.
+        views: the frames of the other views, by their names.
     """
 
     frame: Frame
     exclude: frozenset[str] = frozenset()
     priority: Priority = Priority.NORMAL
     authenticated_only: bool = False
+    views: Mapping[str, Frame] = field(default_factory=dict)
     #: In bytes, of the payload.
     size: int = field(init=False)
     #: The ASGI event that sends the frame, made once and handed to every server as it is.
     event: Message = field(init=False)
-    #: Whether connections that are in the group may not be meant: then `concerns` knows.
+    #: Whether it is not one frame for all that are in the group: `concerns` knows whether a
+    #: connection is meant, and `in_view` has its frame.
     selective: bool = field(init=False)
     _prepared: dict[int, bytes] = field(init=False, compare=False, repr=False)
+    _in_views: dict[str, Push] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         self.size = size_of(self.frame)
         self.event = send_event(self.frame)
-        self.selective = bool(self.exclude) or self.authenticated_only
+        self.selective = bool(self.exclude) or self.authenticated_only or bool(self.views)
         self._prepared = {}
+        self._in_views = {}
 
     def concerns(self, client_id: str, user_id: str | None) -> bool:
         """Whether a connection that is in the group is meant, too."""
         if self.authenticated_only and user_id is None:
             return False
         return client_id not in self.exclude
+
+    def in_view(self, view: str) -> Push:
+        """The push for connections with a view, made once; where there is no such view, this."""
+        found = self._in_views.get(view)
+        if found is None:
+            if view not in self.views:
+                return self
+            found = self._in_views[view] = replace(self, frame=self.views[view], views={})
+        return found
+
+    def stamped(self, stamp: Stamp) -> Push:
+        """The same with a place in a sequence, in each view.
+
+        Every frame is a JSON object without one: see `wsadapter.wire.stamps.check_stampable`.
+        """
+        views = {view: _stamped(frame, stamp) for view, frame in self.views.items()}
+        return replace(self, frame=_stamped(self.frame, stamp), views=views)
+
+    @property
+    def total_size(self) -> int:
+        """In bytes, of the payloads of all views: what a channel layer carries."""
+        return self.size + sum(map(size_of, self.views.values()))
 
     def to_bytes(self, level: int) -> bytes:
         """The frame as it stands on the wire, made once whoever gets it: see `frame_bytes`."""
@@ -64,13 +95,11 @@ class Push:
 
     def to_message(self, *, carries_bytes: bool) -> Message:
         """The layer message. Where a serialiser cannot carry bytes they travel as base64."""
-        message: Message = {"type": PUSH}
-        if isinstance(self.frame, str):
-            message["text"] = self.frame
-        elif carries_bytes:
-            message["bytes"] = self.frame
-        else:
-            message["base64"] = b64encode(self.frame).decode()
+        message: Message = {"type": PUSH, **_payload(self.frame, carries_bytes)}
+        if self.views:
+            message["views"] = {
+                view: _payload(frame, carries_bytes) for view, frame in self.views.items()
+            }
         if self.exclude:
             message["exclude"] = sorted(self.exclude)
         if self.priority is not Priority.NORMAL:
@@ -91,6 +120,7 @@ class Push:
             exclude=frozenset(message.get("exclude", ())),
             priority=Priority(message.get("priority", Priority.NORMAL)),
             authenticated_only=bool(message.get("authenticated_only", False)),
+            views=_views(message["views"]) if "views" in message else {},
         )
 
 
@@ -142,8 +172,18 @@ def send_event(frame: Frame) -> Message:
     return {"type": "websocket.send", kind: frame}
 
 
+def frame_of(event: Mapping[str, Any]) -> Frame:
+    """The frame of an ASGI event that sends or receives one."""
+    text: str | None = event.get("text")
+    return text if text is not None else event.get("bytes") or b""
+
+
 def push(
-    frame: Frame, exclude: Collection[str], priority: Priority, authenticated_only: bool
+    frame: Frame,
+    exclude: Collection[str],
+    priority: Priority,
+    authenticated_only: bool,
+    views: Mapping[str, Frame],
 ) -> Push:
     """A push from a helper's arguments."""
     if isinstance(exclude, str):
@@ -151,7 +191,23 @@ def push(
     excluded = frozenset(exclude or ())
     if not all(isinstance(client_id, str) for client_id in excluded):
         raise TypeError(f"exclude takes client ids, which are str, not {exclude!r}.")
-    return Push(frame, excluded, Priority(priority), authenticated_only)
+    return Push(frame, excluded, Priority(priority), authenticated_only, views)
+
+
+def _stamped(frame: Frame, stamp: Stamp) -> Frame:
+    return stamped(_typed(frame, str), stamp)
+
+
+def _payload(frame: Frame, carries_bytes: bool) -> Message:
+    if isinstance(frame, str):
+        return {"text": frame}
+    if carries_bytes:
+        return {"bytes": frame}
+    return {"base64": b64encode(frame).decode()}
+
+
+def _views(payloads: Any) -> dict[str, Frame]:
+    return {_typed(view, str): _frame(payload) for view, payload in _typed(payloads, dict).items()}
 
 
 def _frame(message: Mapping[str, Any]) -> Frame:

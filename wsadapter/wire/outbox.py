@@ -78,6 +78,10 @@ class Outbox(Generic[Item]):
     def __len__(self) -> int:
         return sum(len(lane) for lane in self._lanes.values())
 
+    @property
+    def is_empty(self) -> bool:
+        return not self._lanes
+
     def put(self, item: Item, size: int, priority: Priority = Priority.NORMAL) -> Outcome:
         """Queue an item of ``size`` bytes, or say why not."""
         size += self._item_bytes

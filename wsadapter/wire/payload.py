@@ -32,10 +32,10 @@ def encode(data: object) -> Frame:
         EncodeError: naming the type and where in the data it stands.
     """
     frame = _as_frame(data)
-    if len(frame) > MAX_FRAME_SIZE:
+    if len(frame) * 4 > MAX_FRAME_SIZE and size_of(frame) > MAX_FRAME_SIZE:
         raise EncodeError(
-            f"A frame of {len(frame)} bytes is more than the {MAX_FRAME_SIZE} that may be sent: "
-            "Redis would drop the subscription of every process. Send where to fetch it."
+            f"A frame of {size_of(frame)} bytes is more than the {MAX_FRAME_SIZE} that may be "
+            "sent: Redis would drop the subscription of every process. Send where to fetch it."
         )
     return frame
 

@@ -28,7 +28,8 @@ class Timings:
             the most that the last could be.
         backoff_cap_seconds: the longest delay before an attempt.
         stable_after_seconds: back-off begins anew after a connection that lasted this long
-            since its first message.
+            since its first message, and since the end of the time that an exhausted server
+            asked for.
         connect_within_seconds: an attempt that takes longer is given up.
         close_within_seconds: a farewell that takes longer is cut short.
         ping_after_seconds: a server that was not heard for so long is sent a ping.
@@ -78,6 +79,52 @@ def backoff_delay_seconds(attempt: int, random: float, timings: Timings) -> floa
     doubled = timings.backoff_base_seconds * 2.0 ** min(attempt, _MAX_DOUBLINGS)
     ceiling = min(timings.backoff_cap_seconds, doubled)
     return max(min(timings.backoff_floor_seconds, ceiling), random * ceiling)
+
+
+class Backoff:
+    """How long a client stays away, from one connection to the next. Times are in seconds."""
+
+    def __init__(self, timings: Timings) -> None:
+        self._timings = timings
+        self._attempt = 0
+        self._hold_seconds = 0.0
+        #: Since when the connection has been proving itself; None: it was not heard yet.
+        self._well_since: float | None = None
+
+    def dialled(self) -> None:
+        """An attempt begins."""
+        self._well_since = None
+
+    def heard(self, now: float) -> None:
+        if self._well_since is None:
+            self._well_since = now
+
+    def exhausted(self, now: float, retry_after_seconds: float) -> None:
+        """The server has asked to be spared for so long; that holds for the attempts to come."""
+        self._forgive(now)
+        self._hold_seconds = retry_after_seconds
+        self._well_since = now + retry_after_seconds
+
+    def delay_seconds(self, now: float, random: float) -> float:
+        """What to wait before the next attempt; the connection, or the last one, has failed.
+
+        Args:
+            random: from 0 to below 1.
+        """
+        self._forgive(now)
+        jitter = backoff_delay_seconds(self._attempt, random, self._timings)
+        self._attempt += 1
+        return self._hold_seconds + jitter
+
+    def _forgive(self, now: float) -> None:
+        """Begin anew after a stable connection.
+
+        A server that takes connections only to drop them is not hammered.
+        """
+        since = self._well_since
+        if since is not None and now - since >= self._timings.stable_after_seconds:
+            self._attempt = 0
+            self._hold_seconds = 0.0
 
 
 def watch_silence(watch: Watch, now: float, timings: Timings) -> Verdict:

@@ -1,9 +1,10 @@
-"""The ASGI application: the same authentication before both consumers."""
+"""The ASGI application: the same authentication before all consumers."""
 
 from __future__ import annotations
 
 import gc
 import os
+from importlib import import_module
 
 from django.core.asgi import get_asgi_application
 
@@ -12,11 +13,10 @@ django_application = get_asgi_application()  # first: it loads the apps
 
 from channels.auth import AuthMiddlewareStack  # noqa: E402
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
-from django.urls import path  # noqa: E402
 
-from benchmarks.systems.channels_site.consumers import Consumer, StockConsumer  # noqa: E402
-
-routes = [path("adapter/", Consumer.as_asgi()), path("stock/", StockConsumer.as_asgi())]
+# A module: what a system needs, others need not have.
+ROUTES = os.environ.get("BENCHMARK_ROUTES", "benchmarks.systems.channels_site.consumers")
+routes = import_module(ROUTES).routes
 application = ProtocolTypeRouter(
     {"http": django_application, "websocket": AuthMiddlewareStack(URLRouter(routes))}
 )

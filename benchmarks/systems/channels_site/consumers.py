@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from channels.generic.websocket import AsyncWebsocketConsumer
+from django.urls import path
 
 from wsadapter.consumers import AdapterConsumer
 
@@ -23,3 +24,6 @@ class StockConsumer(AsyncWebsocketConsumer):
 
 class Consumer(AdapterConsumer):
     """wsadapter's, with nothing added."""
+
+
+routes = [path("adapter/", Consumer.as_asgi()), path("stock/", StockConsumer.as_asgi())]

@@ -57,7 +57,7 @@ class SiteSystem(System):
         return [sys.executable, "-m", *self._server.command(place)]
 
     def environment(self, place: Place) -> Mapping[str, str]:
-        adapter = dict(self._adapter)
+        adapter = {"COMPRESSION": place.compression, **self._adapter}
         if not place.heartbeats:
             adapter |= {"HEARTBEAT_INTERVAL": NEVER}
         return {

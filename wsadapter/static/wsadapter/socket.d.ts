@@ -11,6 +11,12 @@
 /** One value at a time; "waiting" is for the next attempt. */
 export type State = "connecting" | "open" | "waiting" | "closed";
 
+/** What to do about a failure: try again, back off and then try again, or do not come back with this. */
+export type FailureKind = "transient" | "exhausted" | "fatal";
+
+/** A value, or a function that gives a fresh one for each attempt: tickets run out. */
+export type Fresh<T> = T | (() => T | Promise<T>);
+
 /** Durations in milliseconds, from 0; Infinity means never. */
 export interface Timings {
   /** The least delay before an attempt (100). */
@@ -19,7 +25,10 @@ export interface Timings {
   backoffBaseMs: number;
   /** The longest delay before an attempt (20 000). */
   backoffCapMs: number;
-  /** Back-off begins anew after a connection that lasted this long since its first message (5 000). */
+  /**
+   * Back-off begins anew after a connection that lasted this long since its first message, and since the end of the
+   * time that an exhausted server asked for (5 000).
+   */
   stableAfterMs: number;
   /** An attempt that takes longer is given up (20 000). */
   connectWithinMs: number;
@@ -38,8 +47,8 @@ export interface Clock {
 }
 
 export interface SocketOptions extends Partial<Timings> {
-  /** Subprotocols, as `new WebSocket(url, protocols)` takes them. */
-  protocols?: string | string[];
+  /** Subprotocols, as `new WebSocket(url, protocols)` takes them, or a function that gives them for each attempt. */
+  protocols?: Fresh<string | string[]>;
   /** What binary messages arrive as ("arraybuffer"). */
   binaryType?: BinaryType;
   /** For tests. */
@@ -53,8 +62,11 @@ export interface SocketOptions extends Partial<Timings> {
 export interface CloseDetail {
   /** 1006 if there was no closing handshake or no connection at all; 3012 if the server fell silent. */
   code: number;
+  /** Where a function for the URL or the protocols has failed: with what. */
   reason: string;
   wasClean: boolean;
+  /** By the code; null for 1000, where nothing has failed. */
+  kind: FailureKind | null;
   willReconnect: boolean;
   /** Until the next attempt; Infinity: when the page is shown again; null: none will follow. */
   delayMs: number | null;
@@ -63,8 +75,11 @@ export interface CloseDetail {
 export interface ErrorMessage {
   type: "ws:error";
   id: number | null;
-  /** invalid_json, invalid, unknown_type, unsupported, internal_error or rate_limited */
+  /** invalid_json, invalid, unknown_type, unsupported, internal_error, rate_limited, one of the kinds, or the site's own */
   code: string;
+  kind: FailureKind;
+  /** Seconds after which it would be taken. Without an `id`, the next attempt after a close waits at least so long. */
+  retry_after?: number;
   message: string;
   /** Where in the message, as in "$.text". */
   path?: string;
@@ -106,6 +121,7 @@ export interface Socket<
   Messages extends object = Record<string, any>,
   Requests extends RequestMap<Requests> = Record<string, { fields: any; result: any }>,
 > {
+  /** Of the newest attempt; "" until a function has given one. */
   readonly url: string;
   readonly state: State;
   /** This connection's id, from the welcome until the connection ends. Good for an X-Client-Id header. */
@@ -124,6 +140,15 @@ export interface Socket<
    */
   send(data: unknown): boolean;
 
+  /** Tells a stream that this side has said all; what the server answers still arrives. Returns what send() returns. */
+  end(): boolean;
+
+  /**
+   * Chooses the view in which objects arrive. Each later connection begins with it, as the server forgets it.
+   * Returns whether it was sent now.
+   */
+  view(name: string): boolean;
+
   /**
    * Sent once, as soon as there is a connection; resolves with the server's result.
    * Rejects with a RequestError: the server's code, "timeout", or "closed" when the connection ended before the reply.
@@ -141,25 +166,52 @@ export interface Socket<
 }
 
 export class RequestError extends Error {
-  constructor(code: string, message: string, path?: string | null);
+  constructor(
+    code: string,
+    message: string,
+    path?: string | null,
+    kind?: FailureKind,
+    retryAfterMs?: number | null,
+  );
   readonly name: "RequestError";
   /** invalid, unknown_type, internal_error …, or "timeout" or "closed" */
   readonly code: string;
   /** Where in the request, as in "$.text". */
   readonly path: string | null;
+  /** "transient" for "timeout" and "closed"; "fatal" if the server does not say. */
+  readonly kind: FailureKind;
+  /** Milliseconds after which the server would take it, where it says so. */
+  readonly retryAfterMs: number | null;
+}
+
+/**
+ * Whether every message of a sequence has come. A group's goes on after a reconnect, so that one Sequence sees what was
+ * missed meanwhile; a stream's begins anew with each connection, and so should its Sequence.
+ */
+export class Sequence {
+  /**
+   * Judges the next message by its `sequence`. The first one, and one without a number, leave nothing out.
+   * `missed`: how many between it and the newest before it have not come. `stale`: it is no newer than that one, a
+   * repeat or late; one that is late was missed before.
+   */
+  take(message: unknown): { missed: number; stale: boolean };
 }
 
 /**
  * Connects, and keeps connected until close(), or until the server closes with a code that says not to come back.
- * @param url http(s) or ws(s), relative to the page; "/ws/" if left out
+ * @param url http(s) or ws(s), relative to the page; "/ws/" if left out. A function is asked at each attempt, which has
+ *   failed if it throws or rejects.
  */
 export function connect<
   Messages extends object = Record<string, any>,
   Requests extends RequestMap<Requests> = Record<string, { fields: any; result: any }>,
->(url?: string | URL, options?: SocketOptions): Socket<Messages, Requests>;
+>(url?: Fresh<string | URL>, options?: SocketOptions): Socket<Messages, Requests>;
 
 /** Whether a close code asks the client to come back. */
 export function shouldReconnect(code: number): boolean;
+
+/** What to do about a connection's end, by its close code; null for 1000, where nothing has failed. */
+export function kindOf(code: number): FailureKind | null;
 
 /** The delay before attempt `attempt` (from 0) for a random number from 0 to below 1. */
 export function backoffDelayMs(attempt: number, random: number, timings?: Partial<Timings>): number;

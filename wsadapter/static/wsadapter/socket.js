@@ -11,10 +11,10 @@
  *
  *   ws:state    the new state: "connecting", "open", "waiting" (for the next attempt) or "closed"
  *   ws:open     { reconnected }: connected; messages can be sent
- *   ws:close    { code, reason, wasClean, willReconnect, delayMs }: a connection, or an attempt at one, has ended
+ *   ws:close    { code, reason, wasClean, kind, willReconnect, delayMs }: a connection, or an attempt at one, has ended
  *   ws:welcome  { type, client }: registered; nothing sent from now on is missed
  *   ws:gap      messages may have been missed (also after each reconnect, once welcomed): load the page's data again
- *   ws:error    { code, message, … }: the server could not take a message that was not a request
+ *   ws:error    { code, kind, message, … }: the server could not take a message that was not a request
  *   ws:message  every message of the application: parsed JSON, else text, else binary
  *   ws:binary   binary messages alone
  *
@@ -25,9 +25,12 @@
  * @typedef {import("./socket.d.ts").Timings} Timings
  * @typedef {import("./socket.d.ts").SocketOptions} SocketOptions
  * @typedef {import("./socket.d.ts").CloseDetail} CloseDetail
+ * @typedef {import("./socket.d.ts").FailureKind} FailureKind
  * @typedef {{ code: number, reason: string, wasClean: boolean }} Ending
  * @typedef {{ frame: string | null, timer: unknown, resolve: (result: any) => void, reject: (error: Error) => void }} Request
  */
+
+/** @template T @typedef {import("./socket.d.ts").Fresh<T>} Fresh */
 
 /** @type {Required<SocketOptions>} */
 const DEFAULTS = {
@@ -58,8 +61,11 @@ const TRANSITIONS = {
 };
 
 const PAGE_EVENTS = ["online", "visibilitychange", "pageshow", "pagehide"];
-const NO_PONG = 3012;
+const NORMAL = 1000;
 const ABNORMAL = 1006;
+const NO_PONG = 3012;
+const TOO_MANY = 3013;
+/** @type {FailureKind[]} */ const KINDS = ["transient", "exhausted", "fatal"];
 const OPEN = 1; // WebSocket.OPEN, also where the constructor is a test's own
 const LONGEST_TIMER_MS = 2 ** 31 - 1; // browsers fire a longer one at once
 const LATE_MS = 2_000; // a timer this late means that the page was throttled, frozen or asleep
@@ -75,6 +81,13 @@ export function nextState(state, event) {
 export function shouldReconnect(code) {
   if (code < 3000) return code !== 1000 && code !== 1009;
   return code % 1000 < 500;
+}
+
+/** What to do about a connection's end, or null where nothing has failed. @param {number} code @returns {FailureKind | null} */
+export function kindOf(code) {
+  if (code === NORMAL) return null;
+  if (code === TOO_MANY) return "exhausted";
+  return shouldReconnect(code) ? "transient" : "fatal";
 }
 
 /**
@@ -125,6 +138,16 @@ function unpack(message) {
   return Array.isArray(message.messages) ? message.messages : [];
 }
 
+/** Milliseconds of a `retry_after`, which is in seconds. @param {unknown} seconds */
+function retryAfterMs(seconds) {
+  return typeof seconds === "number" && seconds >= 0 && seconds < Infinity ? seconds * 1000 : null;
+}
+
+/** @template T @param {Fresh<T>} given @returns {Promise<T>} */
+async function fresh(given) {
+  return typeof given === "function" ? /** @type {() => T | Promise<T>} */ (given)() : given;
+}
+
 /** @param {unknown} data @returns {any} */
 function encode(data) {
   if (typeof data === "string" || data instanceof Blob || data instanceof ArrayBuffer || ArrayBuffer.isView(data)) return data;
@@ -152,11 +175,94 @@ function readOptions(given) {
 export class RequestError extends Error {
   name = "RequestError";
 
-  /** @param {string} code @param {string} message @param {string | null} path */
-  constructor(code, message, path = null) {
+  /**
+   * @param {string} code @param {string} message @param {string | null} path
+   * @param {FailureKind} kind @param {number | null} retryAfterMs
+   */
+  constructor(code, message, path = null, kind = "transient", retryAfterMs = null) {
     super(message);
     this.code = code;
     this.path = path;
+    this.kind = kind;
+    this.retryAfterMs = retryAfterMs;
+  }
+}
+
+/** The server's; one who is not told to try again does not. @param {any} message */
+function requestError({ code, message, path, kind, retry_after }) {
+  const known = KINDS.includes(kind) ? kind : "fatal";
+  return new RequestError(String(code), String(message), path, known, retryAfterMs(retry_after));
+}
+
+/**
+ * Whether every message of a sequence has come. A group's goes on after a reconnect, so that one Sequence sees what was
+ * missed meanwhile; a stream's begins anew with each connection, and so should its Sequence.
+ */
+export class Sequence {
+  /** @type {number | null} */ #newest = null;
+
+  /** The first message, and one without a number, leave nothing out. @param {any} message */
+  take(message) {
+    const number = message?.sequence;
+    if (!Number.isInteger(number)) return { missed: 0, stale: false };
+    const newest = this.#newest ?? number - 1;
+    this.#newest = Math.max(number, newest);
+    return { missed: Math.max(0, number - newest - 1), stale: number <= newest };
+  }
+}
+
+/** How long to stay away, from one connection to the next. */
+class Backoff {
+  #timings;
+  #attempt = 0;
+  /** For how long an exhausted server asks to be spared. */ #holdMs = 0;
+  /** Since when the connection has been proving itself; null: it was not heard yet. @type {number | null} */
+  #wellSinceMs = null;
+  /** The wait that nothing shortens. */ #held = { sinceMs: 0, delayMs: 0 };
+
+  /** @param {Timings} timings */
+  constructor(timings) {
+    this.#timings = timings;
+  }
+
+  dialled() {
+    this.#wellSinceMs = null;
+    this.#held.delayMs = 0;
+  }
+
+  /** @param {number} nowMs */
+  heard(nowMs) {
+    this.#wellSinceMs ??= nowMs;
+  }
+
+  /** The server asks to be spared; that holds for the attempts to come. @param {number} nowMs @param {number} holdMs */
+  exhausted(nowMs, holdMs) {
+    this.#forgive(nowMs);
+    this.#holdMs = holdMs;
+    this.#wellSinceMs = nowMs + holdMs;
+  }
+
+  /** It has failed: what to wait before the next attempt. @param {number} nowMs @param {number} random in [0, 1) */
+  delayMs(nowMs, random) {
+    this.#forgive(nowMs);
+    const delayMs = this.#holdMs + backoffDelayMs(this.#attempt++, random, this.#timings);
+    this.#held = { sinceMs: nowMs, delayMs: this.#holdMs && delayMs };
+    return delayMs;
+  }
+
+  /** What is left of it for an exhausted server, even if the page is shown again. @param {number} nowMs */
+  leftMs(nowMs) {
+    const waitedMs = Math.max(0, nowMs - this.#held.sinceMs); // a clock that was set back must not stretch the wait
+    return this.#held.delayMs - waitedMs;
+  }
+
+  forget() {
+    this.#attempt = this.#holdMs = 0;
+  }
+
+  /** A server that takes connections only to drop them is not hammered: begins anew after a stable one. @param {number} nowMs */
+  #forgive(nowMs) {
+    if (this.#wellSinceMs !== null && nowMs - this.#wellSinceMs >= this.#timings.stableAfterMs) this.forget();
   }
 }
 
@@ -166,18 +272,21 @@ class Socket {
   /** @type {WebSocket | null} */ #socket = null;
   /** The one timer: each state waits for one thing at most. @type {unknown} */ #timer = null;
   /** @type {Watch} */ #watch = { sinceMs: 0, pings: 0 };
-  /** @type {number | null} */ #firstHeardAtMs = null;
+  /** @type {{ type: "ws:view", view: string } | null} */ #view = null;
   /** @type {Map<string, Set<{ listener: (event: any) => void }>>} */ #listeners = new Map();
   /** @type {Map<number, Request>} */ #requests = new Map();
   #lastId = 0;
-  #attempt = 0;
   #connections = 0;
+  #address;
   #options;
+  #backoff;
 
-  /** @param {string} url @param {SocketOptions} options */
+  /** @param {Fresh<string | URL>} url @param {SocketOptions} options */
   constructor(url, options) {
-    this.url = url;
+    this.#address = url;
     this.#options = readOptions(options);
+    this.#backoff = new Backoff(this.#options);
+    this.url = typeof url === "function" ? "" : resolveUrl(url, location.href);
     this.#dial();
   }
 
@@ -209,6 +318,17 @@ class Socket {
     return true;
   }
 
+  /** Tells a stream that this side has said all; what the server answers still arrives. Sends now or not at all. */
+  end() {
+    return this.send({ type: "ws:end" });
+  }
+
+  /** Chooses the view in which objects arrive; each later connection begins with it. Whether it was sent. @param {string} name */
+  view(name) {
+    this.#view = { type: "ws:view", view: name };
+    return this.send(this.#view);
+  }
+
   /**
    * Waits for a connection if there is none, is sent once, and rejects with a RequestError when the server says so,
    * when the connection ends before the reply (it may have been carried out) or after `timeoutMs` in all.
@@ -228,31 +348,58 @@ class Socket {
   /** Ends the connection for good; reconnect() begins again. @param {number} [code] 1000 or 3000 to 4999 @param {string} [reason] */
   close(code = 1000, reason = "") {
     if (this.#socket) this.#leave({ code, reason, wasClean: true }, null);
-    else if (this.#state === "waiting") this.#end();
+    else if (this.#state === "waiting") this.#finish();
   }
 
   /** Connects at once and afresh, whatever the state. */
   reconnect() {
-    this.#attempt = 0;
-    if (this.#socket) this.#leave({ code: 1000, reason: "reconnect", wasClean: true }, 0);
+    this.#backoff.forget();
+    if (this.#socket) this.#leave({ code: NORMAL, reason: "reconnect", wasClean: true }, 0);
     else this.#dial();
   }
 
   #dial() {
-    const { WebSocket, protocols, binaryType, connectWithinMs } = this.#options;
-    const socket = new WebSocket(this.url, protocols);
+    const { protocols, connectWithinMs } = this.#options;
+    this.#backoff.dialled();
+    if (typeof this.#address === "function" || typeof protocols === "function") this.#openAfresh();
+    else this.#open(this.url, protocols);
+    this.#enter("dialled", connectWithinMs, () => this.#fail("no connection in time"));
+  }
+
+  /** Asks the functions that were given, at each attempt. Until they have answered, another object is in the socket's place. */
+  async #openAfresh() {
+    const { protocols } = this.#options;
+    const standIn = /** @type {any} */ ({ readyState: 0, close() {} });
+    this.#socket = standIn;
+    await null; // the state changes first
+    try {
+      const [url, offered] = await Promise.all([fresh(this.#address), fresh(protocols)]);
+      if (this.#socket === standIn) this.#open(resolveUrl(url, location.href), offered);
+    } catch (error) {
+      if (this.#socket === standIn) this.#fail(String(error));
+    }
+  }
+
+  /** @param {string} url @param {string | string[]} protocols */
+  #open(url, protocols) {
+    const { WebSocket, binaryType } = this.#options;
+    const socket = new WebSocket(url, protocols);
     socket.binaryType = binaryType;
     socket.onopen = () => this.#opened();
     socket.onmessage = ({ data }) => this.#receive(data);
     socket.onclose = ({ code, reason, wasClean }) =>
       this.#leave({ code, reason, wasClean }, shouldReconnect(code) ? this.#backOffMs() : null);
     this.#socket = socket;
-    this.#firstHeardAtMs = null;
-    const giveUp = () => this.#leave({ code: ABNORMAL, reason: "no connection in time", wasClean: false }, this.#backOffMs());
-    this.#enter("dialled", connectWithinMs, giveUp);
+    this.url = url;
+  }
+
+  /** There is no connection, but there may be one later. @param {string} reason */
+  #fail(reason) {
+    this.#leave({ code: ABNORMAL, reason, wasClean: false }, this.#backOffMs());
   }
 
   #opened() {
+    if (this.#view) this.send(this.#view);
     this.#watch = { sinceMs: this.#nowMs(), pings: 0 };
     this.#connections += 1;
     this.#enter("opened", this.#options.pingAfterMs, () => this.#checkSilence());
@@ -268,12 +415,12 @@ class Socket {
     this.#socket = null;
     this.#clientId = null;
     this.#rejectRequests((request) => request.frame === null);
-    if (delayMs === null) this.#end();
+    if (delayMs === null) this.#finish();
     else this.#enter("lost", delayMs, () => this.#dial());
-    this.#emit("ws:close", { ...ending, willReconnect: delayMs !== null, delayMs });
+    this.#emit("ws:close", { ...ending, kind: kindOf(ending.code), willReconnect: delayMs !== null, delayMs });
   }
 
-  #end() {
+  #finish() {
     this.#rejectRequests(() => true);
     this.#enter("ended", Infinity, () => {});
   }
@@ -295,14 +442,20 @@ class Socket {
 
   /** An open socket keeps a page out of the back/forward cache, and a frozen page cannot answer pings. */
   #suspend() {
-    if (this.#socket) this.#leave({ code: 1000, reason: "page hidden", wasClean: true }, Infinity);
+    if (this.#socket) this.#leave({ code: NORMAL, reason: "page hidden", wasClean: true }, Infinity);
     else this.#setTimer(Infinity, () => {});
   }
 
   /** The page is back or the network is: timers may have stood still, so ask now. */
   #wake() {
-    if (this.#state === "waiting") this.#dial();
+    if (this.#state === "waiting") this.#dialWhenAllowed();
     else if (this.#state === "open") this.#checkSilence(0);
+  }
+
+  #dialWhenAllowed() {
+    const leftMs = this.#backoff.leftMs(this.#nowMs());
+    if (leftMs > 0) this.#setTimer(leftMs, () => this.#dial());
+    else this.#dial();
   }
 
   #checkSilence(pingAfterMs = this.#options.pingAfterMs) {
@@ -314,11 +467,8 @@ class Socket {
     this.#setTimer(againInMs, () => this.#checkSilence());
   }
 
-  /** A server that takes connections only to drop them is not hammered: back-off starts anew after a stable connection. */
   #backOffMs() {
-    const stable = this.#firstHeardAtMs !== null && this.#nowMs() - this.#firstHeardAtMs >= this.#options.stableAfterMs;
-    if (stable) this.#attempt = 0;
-    return backoffDelayMs(this.#attempt++, this.#options.random(), this.#options);
+    return this.#backoff.delayMs(this.#nowMs(), this.#options.random());
   }
 
   /** @param {unknown} data */
@@ -326,7 +476,7 @@ class Socket {
     const socket = this.#socket;
     const nowMs = this.#nowMs();
     this.#watch = { sinceMs: nowMs, pings: 0 };
-    this.#firstHeardAtMs ??= nowMs;
+    this.#backoff.heard(nowMs);
     if (typeof data !== "string") return this.#deliverBinary(data);
     for (const message of unpack(parse(data))) {
       if (socket === this.#socket) this.#deliver(message); // a listener may have closed it
@@ -373,9 +523,12 @@ class Socket {
 
   /** @param {any} message */
   #failed(message) {
+    const error = requestError(message);
     const request = this.#take(message.id);
-    if (!request) return this.#emit("ws:error", message);
-    request.reject(new RequestError(String(message.code), String(message.message), message.path));
+    if (request) return request.reject(error);
+    const concernsAll = (message.id ?? null) === null && error.kind === "exhausted";
+    if (concernsAll && error.retryAfterMs !== null) this.#backoff.exhausted(this.#nowMs(), error.retryAfterMs);
+    this.#emit("ws:error", message);
   }
 
   #sendRequests() {
@@ -428,8 +581,8 @@ class Socket {
 
 /**
  * Connects, and keeps connected until close(), or until the server closes with a code that says not to come back.
- * @param {string | URL} [url] http(s) or ws(s), relative to the page @param {SocketOptions} [options]
+ * @param {Fresh<string | URL>} [url] http(s) or ws(s), relative to the page @param {SocketOptions} [options]
  */
 export function connect(url = "/ws/", options = {}) {
-  return new Socket(resolveUrl(url, location.href), options);
+  return new Socket(url, options);
 }

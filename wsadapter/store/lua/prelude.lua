@@ -8,8 +8,10 @@
 --   5  node_stem     .. lease      hash    client id -> record: <user> 255 <serial> 255 <more>
 --   6  user_stem     .. user id    hash    lease -> connections
 --   7  client_stem   .. client id  string  lease
+--   8  sequence_stem .. group      string  its last number
 
-local nodes, counts, users, clients, node_stem, user_stem, client_stem = unpack(KEYS)
+local nodes, counts, users, clients, node_stem, user_stem, client_stem, sequence_stem =
+  unpack(KEYS)
 
 local SEPARATOR, ANONYMOUS = "\255", "\254"
 

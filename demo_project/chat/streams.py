@@ -1,0 +1,22 @@
+"""The figures of the chat, once a second."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from channels.db import database_sync_to_async as in_database
+from django.db import OperationalError
+from django.utils import timezone
+
+from demo_project.chat.figures import Figures, look
+from wsadapter import StoreUnavailable, Transient, stream
+
+EVERY_SECONDS = 1.0
+
+
+@stream(errors={OperationalError: Transient, StoreUnavailable: Transient})
+async def analytics() -> AsyncIterator[Figures]:
+    while True:
+        yield await in_database(look)(timezone.now())
+        await asyncio.sleep(EVERY_SECONDS)
