@@ -830,12 +830,16 @@ async def test_nothing_else_of_the_message_changes(sent: list[Any], call: Call) 
         "send_to_group",
         "news",
         {"n": 1},
-        exclude=["tab-1"],
         priority=Priority.HIGH,
         sequence=True,
     )
-    assert sent[0]["exclude"] == ["tab-1"]
     assert sent[0]["priority"] == Priority.HIGH
+
+
+async def test_whoever_is_excluded_would_see_a_gap(sent: list[Any], call: Call) -> None:
+    with pytest.raises(ValueError, match="the same for all receivers"):
+        await call("send_to_group", "news", {"n": 1}, exclude=["tab-1"], sequence=True)
+    assert not sent
 
 
 async def test_each_group_is_counted_by_itself_whatever_it_is_called(

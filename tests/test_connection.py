@@ -13,7 +13,7 @@ import pytest
 from django.test import override_settings
 
 from tests.test_outlet import ACCEPT, Server, settle
-from wsadapter import incoming, servers, tasks
+from wsadapter import servers, tasks
 from wsadapter.close_codes import FINISHED_CODES, CloseCode, ClosedBy
 from wsadapter.connection import Connection
 from wsadapter.errors import (
@@ -31,6 +31,7 @@ from wsadapter.groups import layer_name
 from wsadapter.layers import InMemoryChannelLayer
 from wsadapter.membership import DirectMembership
 from wsadapter.outlet import State
+from wsadapter.wire.lanes import LANE_SIZE
 from wsadapter.wire.orders import Message
 from wsadapter.wire.outbox import Priority
 
@@ -408,7 +409,7 @@ async def test_it_knows_whether_somebody_has_begun_to_read(connection: Connectio
 
 async def test_what_waits_to_be_read_is_bounded(connection: Connection) -> None:
     assert connection.has_room
-    arrive(connection, *["frame"] * (incoming.MAX_FRAMES - 1))
+    arrive(connection, *["frame"] * (LANE_SIZE - 1))
     assert connection.has_room
     arrive(connection, "last")
     assert not connection.has_room
@@ -421,7 +422,7 @@ async def test_what_waits_to_be_read_is_bounded(connection: Connection) -> None:
 
 
 async def test_whoever_waits_for_room_goes_on_at_the_end(connection: Connection) -> None:
-    arrive(connection, *["frame"] * incoming.MAX_FRAMES)
+    arrive(connection, *["frame"] * LANE_SIZE)
     waiting = asyncio.create_task(connection.room())
     await settle()
     connection.end(4000)
@@ -568,7 +569,7 @@ async def test_a_frame_that_the_server_has_already_may_still_be_sent(
     connection: Connection, server: Server
 ) -> None:
     server.running.clear()
-    with pytest.raises(WriteTimeout, match="the server has it, and may still send it") as caught:
+    with pytest.raises(WriteTimeout, match="it is on its way, and may still be sent") as caught:
         await connection.send("first", timeout=SOON)
     assert not caught.value.withdrawn
     server.running.set()

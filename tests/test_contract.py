@@ -174,6 +174,24 @@ def test_what_an_annotation_says_beside_the_type_is_kept() -> None:
     )
 
 
+async def annotated_as_a_whole(
+    incoming: Annotated[AsyncIterator[int], "those of the client"],
+) -> Annotated[AsyncIterator[str], "those of the server"]:
+    yield "1"
+
+
+def test_a_stream_may_be_annotated_as_a_whole() -> None:
+    assert promise(annotated_as_a_whole) == Promise("incoming", int, streams=True, sends=str)
+
+
+async def without_annotations(incoming, connection):  # type: ignore[no-untyped-def]
+    """Known by their names."""
+
+
+def test_without_annotations_names_say_what_is_what() -> None:
+    assert promise(without_annotations) == Promise("incoming", Any, "connection", sends=Any)
+
+
 def test_annotations_need_not_be_text() -> None:
     async def evaluated(readings: Any, me: Any) -> Any: ...
 
@@ -208,12 +226,15 @@ def test_the_connection_is_known_by_its_name_or_its_type(
 
 async def for_the_type_checker(
     incoming: AsyncIterator[int], user: Elsewhere, more: list[Elsewhere]
-) -> Elsewhere: ...
+) -> None: ...
+
+
+async def with_a_result_of_those(incoming: AsyncIterator[int]) -> Elsewhere: ...
 
 
 def test_what_is_imported_for_the_type_checker_alone_is_anything() -> None:
-    """Only a stream has to be known."""
-    assert promise(for_the_type_checker) == Promise("incoming", int, sends=Any)
+    """Only what is read or sent has to be known."""
+    assert promise(for_the_type_checker) == Promise("incoming", int)
 
 
 async def a_stream_of_those(incoming: AsyncIterator[Elsewhere]) -> None: ...
@@ -221,6 +242,9 @@ async def a_stream_of_those(incoming: AsyncIterator[Elsewhere]) -> None: ...
 
 async def sending_those() -> AsyncIterator[Elsewhere]:
     yield 1
+
+
+async def with_such_a_result(incoming: AsyncIterator[int]) -> Elsewhere: ...
 
 
 async def of_those_by_module(incoming: collections.abc.AsyncIterator[Elsewhere]) -> None: ...
@@ -244,6 +268,8 @@ async def no_attribute(incoming: AsyncIterator[msgspec.Nothing]) -> None: ...  #
     [
         (a_stream_of_those, "the parameter incoming"),
         (sending_those, "the result"),
+        (with_such_a_result, "the result"),
+        (with_a_result_of_those, "the result"),
         (of_those_by_module, "the parameter incoming"),
         (no_attribute, "the parameter incoming"),
         (of_those_by_a_short_name, "the parameter incoming"),

@@ -64,6 +64,12 @@ def test_the_settings_table_is_that_of_the_rules() -> None:
     assert list(table) == list(RULES)
 
 
+@pytest.mark.parametrize("page", EVERY_PAGE, ids=label)
+def test_a_setting_that_is_named_is_one(page: Markdown) -> None:
+    named = set(re.findall(r"settings? `([^`]+)`", " ".join(page.text.split())))
+    assert named <= RULES.keys() | {"WSADAPTER", "CHANNEL_LAYERS", "SESSION_ENGINE"}
+
+
 def test_the_layer_options_are_those_of_the_layer() -> None:
     parameters = inspect.signature(RedisChannelLayer).parameters.values()
     options = {p.name: p.default for p in parameters if p.kind is not p.VAR_KEYWORD}

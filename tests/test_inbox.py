@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from wsadapter.inbox import MAX_EVENTS, MAX_FRAMES, Inbox
-from wsadapter.wire.lanes import PATIENCE_TURNS
+from wsadapter.inbox import MAX_EVENTS, Inbox
+from wsadapter.wire.lanes import LANE_SIZE, PATIENCE_TURNS
 from wsadapter.wire.orders import Message
 from wsadapter.wire.outbox import Priority
 
@@ -28,7 +28,7 @@ async def turns_of_the_loop() -> None:
 
 async def full_inbox() -> Inbox:
     inbox = Inbox()
-    for number in range(MAX_FRAMES):
+    for number in range(LANE_SIZE):
         inbox.put_frame(frame(number))
     return inbox
 
@@ -51,16 +51,16 @@ async def test_a_browser_waits_while_the_inbox_is_full() -> None:
     assert not waiting.done()
     assert inbox.pop() == frame(0)
     await waiting
-    inbox.put_frame(frame(MAX_FRAMES))
-    assert [inbox.pop() for _ in range(MAX_FRAMES)] == [
-        frame(number) for number in range(1, MAX_FRAMES + 1)
+    inbox.put_frame(frame(LANE_SIZE))
+    assert [inbox.pop() for _ in range(LANE_SIZE)] == [
+        frame(number) for number in range(1, LANE_SIZE + 1)
     ]
 
 
 async def test_room_is_made_by_frames_and_not_by_events() -> None:
     inbox = Inbox()
     inbox.put_event(event())
-    for _ in range(MAX_FRAMES):
+    for _ in range(LANE_SIZE):
         inbox.put_frame(frame())
     inbox.pop()
     assert inbox.full
@@ -75,10 +75,10 @@ async def test_a_browser_that_gives_up_waiting_has_put_nothing() -> None:
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
-    assert len(inbox) == MAX_FRAMES
+    assert len(inbox) == LANE_SIZE
     inbox.pop()
     inbox.put_frame(frame())
-    assert len(inbox) == MAX_FRAMES
+    assert len(inbox) == LANE_SIZE
 
 
 async def test_events_are_dropped_and_counted_beyond_the_bound() -> None:
@@ -151,7 +151,7 @@ async def test_one_full_lane_makes_the_browser_wait_until_something_leaves_it(
 ) -> None:
     inbox = Inbox()
     for other in Priority:
-        for _ in range(MAX_FRAMES - 1):
+        for _ in range(LANE_SIZE - 1):
             inbox.put_frame(frame(), other)
     assert not inbox.full
     inbox.put_frame(frame(), lane)
@@ -164,4 +164,4 @@ async def test_one_full_lane_makes_the_browser_wait_until_something_leaves_it(
         taken_before += 1
         await turns_of_the_loop()
     assert not inbox.full
-    assert len(inbox) == 4 * (MAX_FRAMES - 1) + 1 - taken_before
+    assert len(inbox) == 4 * (LANE_SIZE - 1) + 1 - taken_before

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.test_outlet import settle
-from wsadapter.incoming import MAX_BYTES, MAX_FRAMES, Incoming
-from wsadapter.wire.lanes import PATIENCE_TURNS
+from wsadapter.incoming import MAX_BYTES, Incoming
+from wsadapter.wire.lanes import LANE_SIZE, PATIENCE_TURNS
 from wsadapter.wire.outbox import Priority
 
 
@@ -61,7 +61,7 @@ async def test_after_the_end_nothing_is_taken_in() -> None:
 
 
 FILLS = {
-    "frames": [""] * MAX_FRAMES,
+    "frames": [""] * LANE_SIZE,
     "bytes": [b"x" * (MAX_BYTES // 2)] * 2,
     "text": ["\N{GRINNING FACE}" * (MAX_BYTES // 4)],
     "one that is too large": [b"x" * (MAX_BYTES * 10)],
@@ -85,19 +85,19 @@ async def test_it_is_full_at_a_number_of_frames_or_bytes(frames: Iterable[str | 
 
 async def test_a_byte_less_is_not_full() -> None:
     assert not holding(b"x" * (MAX_BYTES - 1)).full
-    assert not holding(*[""] * (MAX_FRAMES - 1)).full
+    assert not holding(*[""] * (LANE_SIZE - 1)).full
 
 
 async def test_what_is_put_while_it_is_full_is_kept() -> None:
     """The server may have had it already when it was told to wait."""
-    incoming = holding(*map(str, range(MAX_FRAMES + 2)))
-    assert await taken(incoming, MAX_FRAMES + 2) == list(map(str, range(MAX_FRAMES + 2)))
+    incoming = holding(*map(str, range(LANE_SIZE + 2)))
+    assert await taken(incoming, LANE_SIZE + 2) == list(map(str, range(LANE_SIZE + 2)))
 
 
 @pytest.mark.parametrize("end", [Incoming.end, Incoming.take_all], ids=["end", "take all"])
 async def test_all_who_wait_for_room_go_on_when_it_ends_or_is_emptied(end: object) -> None:
     assert callable(end)
-    incoming = holding(*[b"x"] * MAX_FRAMES)
+    incoming = holding(*[b"x"] * LANE_SIZE)
     waiting = [asyncio.create_task(incoming.room()) for _ in range(2)]
     await settle()
     end(incoming)
@@ -106,7 +106,7 @@ async def test_all_who_wait_for_room_go_on_when_it_ends_or_is_emptied(end: objec
 
 
 async def test_an_ended_one_is_never_full_whatever_is_left_in_it() -> None:
-    incoming = holding(*map(str, range(MAX_FRAMES + 5)))
+    incoming = holding(*map(str, range(LANE_SIZE + 5)))
     incoming.end()
     assert not incoming.full
     assert await incoming.get() == "0"
@@ -155,10 +155,10 @@ async def test_the_end_comes_last_even_when_it_has_been_passed_over_for_long() -
     """It waits in the last lane, which has its turn at least once in a hundred."""
     incoming = Incoming()
     for lane in (Priority.URGENT, Priority.HIGH, Priority.NORMAL):
-        for number in range(MAX_FRAMES - 1):
+        for number in range(LANE_SIZE - 1):
             incoming.put(f"{lane.name} {number}", lane)
     incoming.end()
-    read = await taken(incoming, 3 * (MAX_FRAMES - 1) + 2)
+    read = await taken(incoming, 3 * (LANE_SIZE - 1) + 2)
     assert read[-2:] == [None, None]
     assert None not in read[:-2]
 
@@ -175,9 +175,9 @@ async def test_what_is_low_is_read_at_least_once_in_a_hundred() -> None:
 
 @pytest.mark.parametrize("lane", Priority)
 async def test_one_full_lane_is_full(lane: Priority) -> None:
-    incoming = holding_each(*Priority, *[lane] * (MAX_FRAMES - 2))
+    incoming = holding_each(*Priority, *[lane] * (LANE_SIZE - 2))
     assert not incoming.full
-    incoming.put(f"{lane.name} {MAX_FRAMES}", lane)
+    incoming.put(f"{lane.name} {LANE_SIZE}", lane)
     assert incoming.full
     read = []
     while incoming.full:
@@ -196,9 +196,9 @@ async def test_the_bytes_of_all_lanes_count_together() -> None:
 
 
 async def test_taking_all_away_takes_all_lanes_and_counts_them_out() -> None:
-    incoming = holding_each(*[Priority.LOW] * MAX_FRAMES, Priority.URGENT)
+    incoming = holding_each(*[Priority.LOW] * LANE_SIZE, Priority.URGENT)
     frames = incoming.take_all()
-    assert (len(frames), frames[0]) == (MAX_FRAMES + 1, f"URGENT {MAX_FRAMES}")
+    assert (len(frames), frames[0]) == (LANE_SIZE + 1, f"URGENT {LANE_SIZE}")
     assert not incoming.full
     incoming.put("one", Priority.LOW)
     assert await taken(incoming, 1) == ["one"]
@@ -232,4 +232,4 @@ async def check_against_a_list(steps: list[str | int]) -> None:
         elif waiting or ended:
             assert await incoming.get() == (waiting.pop(0) if waiting else None)
         size = sum(map(len, waiting))
-        assert incoming.full is (not ended and (len(waiting) >= MAX_FRAMES or size >= MAX_BYTES))
+        assert incoming.full is (not ended and (len(waiting) >= LANE_SIZE or size >= MAX_BYTES))

@@ -44,7 +44,7 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 async def reads_to(end: asyncio.Event, group: Group) -> str:
     """What a task does that reads a connection until its end."""
-    group.tasks.note_reader()
+    group.tasks.note_informed()
     await end.wait()
     return "read to the end"
 
@@ -180,7 +180,7 @@ async def test_one_that_has_read_and_is_kept_makes_nobody_wait(group: Group, pat
 
 
 async def test_reading_outside_of_any_task_concerns_nobody(group: Group) -> None:
-    asyncio.get_running_loop().call_soon(group.tasks.note_reader)
+    asyncio.get_running_loop().call_soon(group.tasks.note_informed)
     task = group.create(asyncio.Event().wait())
     await settle()
     await group.end()

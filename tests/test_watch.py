@@ -14,8 +14,8 @@ from tests.consumers.browser import Browser
 from tests.consumers.conftest import browser, log
 from tests.waiting import aeventually
 from wsadapter import Connection, HealthPolicy, websocket
-from wsadapter.incoming import MAX_FRAMES
 from wsadapter.wire.health import Ailment, HealthCheck, Vitals
+from wsadapter.wire.lanes import LANE_SIZE as MAX_FRAMES
 
 __all__ = ["browser", "log"]
 

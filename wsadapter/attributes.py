@@ -28,27 +28,63 @@ _AS_SETTINGS = {
     "compression": "COMPRESSION",
 }
 
-_TYPES = {
-    "batch": Batch,
-    "overflow": Overflow,
-    "rate_limit": RateLimit,
-    "health": HealthPolicy,
-    "welcome": bool,
-    "pushes": bool,
-}
+Rule = tuple[Callable[[Any], bool], str]
 
-_LISTS = ("groups", "subprotocols", "views")
 
-#: With what their keys and values have to be.
-_MAPPINGS: dict[str, tuple[Callable[[Mapping[Any, Any]], bool], str]] = {
-    "rate_limits": (
-        lambda value: all(_is_limit(*item) for item in value.items()),
-        "a dict from message types to RateLimit",
+def is_count(value: object) -> bool:
+    """Whether it is a whole number from 1."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _instance_of(kind: type) -> Rule:
+    return lambda value: value is None or isinstance(value, kind), f"an instance of {kind.__name__}"
+
+
+def _mapping(is_right: Callable[[Any, Any], bool], expects: str) -> Rule:
+    def are_right(value: Any) -> bool:
+        return isinstance(value, Mapping) and all(is_right(*item) for item in value.items())
+
+    return are_right, f"a dict from {expects}"
+
+
+def _is_limit(type: Any, limit: Any) -> bool:
+    return isinstance(type, str) and isinstance(limit, RateLimit)
+
+
+def _is_meaning(error: Any, meaning: Any) -> bool:
+    if not (isinstance(error, type) and issubclass(error, BaseException)):
+        return False
+    if isinstance(meaning, type):
+        return issubclass(meaning, Failure) and meaning is not Failure
+    return callable(meaning) and not iscoroutinefunction(meaning)
+
+
+def _is_list_of_texts(value: Any) -> bool:
+    if value is None or hasattr(value, "__get__"):  # a property: only an instance has a value
+        return True
+    if isinstance(value, str) or not isinstance(value, Collection):
+        return False
+    return all(isinstance(each, str) for each in value)
+
+
+_LIST_OF_TEXTS: Rule = (_is_list_of_texts, "a list of texts")
+
+_RULES: dict[str, Rule] = {
+    "inbox_size": (is_count, "a whole number from 1"),
+    "batch": _instance_of(Batch),
+    "overflow": _instance_of(Overflow),
+    "rate_limit": _instance_of(RateLimit),
+    "health": _instance_of(HealthPolicy),
+    "welcome": _instance_of(bool),
+    "pushes": _instance_of(bool),
+    "rate_limits": _mapping(_is_limit, "message types to RateLimit"),
+    "errors": _mapping(
+        _is_meaning,
+        "exceptions to Transient, Exhausted, Fatal, or sync functions that return one",
     ),
-    "errors": (
-        lambda value: all(_is_meaning(*item) for item in value.items()),
-        "a dict from exceptions to Transient, Exhausted, Fatal, or sync functions that return one",
-    ),
+    "groups": _LIST_OF_TEXTS,
+    "subprotocols": _LIST_OF_TEXTS,
+    "views": _LIST_OF_TEXTS,
 }
 
 
@@ -62,41 +98,9 @@ def check_attributes(consumer: type) -> None:
         value = getattr(consumer, name, None)
         if value is not None and not RULES[key].valid(value):
             raise _wrong(consumer, name, RULES[key].expects)
-    for name, kind in _TYPES.items():
-        value = getattr(consumer, name, None)
-        if value is not None and not isinstance(value, kind):
-            raise _wrong(consumer, name, f"an instance of {kind.__name__}")
-    for name, (are_right, expects) in _MAPPINGS.items():
-        value = getattr(consumer, name, {})
-        if not (isinstance(value, Mapping) and are_right(value)):
+    for name, (is_right, expects) in _RULES.items():
+        if hasattr(consumer, name) and not is_right(getattr(consumer, name)):
             raise _wrong(consumer, name, expects)
-    for name in _LISTS:
-        value = getattr(consumer, name, None)
-        if not (value is None or _is_computed(value) or _are_texts(value)):
-            raise _wrong(consumer, name, "a list of texts")
-
-
-def _is_computed(value: Any) -> bool:
-    """Whether it is a property, which only an instance has a value for."""
-    return hasattr(value, "__get__")
-
-
-def _are_texts(value: Any) -> bool:
-    if isinstance(value, str) or not isinstance(value, Collection):
-        return False
-    return all(isinstance(each, str) for each in value)
-
-
-def _is_limit(type: Any, limit: Any) -> bool:
-    return isinstance(type, str) and isinstance(limit, RateLimit)
-
-
-def _is_meaning(error: Any, meaning: Any) -> bool:
-    if not (isinstance(error, type) and issubclass(error, BaseException)):
-        return False
-    if isinstance(meaning, type):
-        return issubclass(meaning, Failure) and meaning is not Failure
-    return callable(meaning) and not iscoroutinefunction(meaning)
 
 
 def _wrong(consumer: type, name: str, expects: str) -> ImproperlyConfigured:

@@ -479,6 +479,11 @@ def _to_group(
 ) -> Publication:
     order = _push(data, exclude, priority)
     if sequence:
+        if exclude:
+            raise ValueError(
+                "A sequence is the same for all receivers, so that whoever is excluded would see a "
+                "gap. Send without exclude, and let pages leave out what they know."
+            )
         for frame in (order.frame, *order.views.values()):
             check_stampable(data, frame)
     post = Post(layer_name(group), order, sequence=sequence)

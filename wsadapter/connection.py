@@ -33,6 +33,7 @@ from wsadapter.tasks import Tasks, causes
 from wsadapter.turns import turns
 from wsadapter.wire.conversion import json_reader
 from wsadapter.wire.health import Vitals
+from wsadapter.wire.lanes import LANE_SIZE
 from wsadapter.wire.orders import Kick, Message, send_event
 from wsadapter.wire.outbox import Priority
 from wsadapter.wire.payload import Frame, encode, encode_binary, encode_text, size_of, to_json
@@ -77,6 +78,7 @@ class Connection(Outlet):
     Args:
         scope: the ASGI connection scope.
         send: the ASGI server's send.
+        inbox_size: frames that may wait to be read, in each lane.
         views: those that the client may choose from.
         priorities: the lanes of message types.
         on_event: takes the messages that plain Channels code sends to this connection.
@@ -88,6 +90,7 @@ class Connection(Outlet):
     __slots__ = (
         "_closed",
         "_closing",
+        "_inbox_size",
         "_incoming",
         "_on_event",
         "_on_gap",
@@ -109,6 +112,7 @@ class Connection(Outlet):
         scope: Any,
         send: Send,
         *,
+        inbox_size: int = LANE_SIZE,
         views: Sequence[str] = (),
         priorities: Priorities = MappingProxyType({}),
         on_event: Callable[[Message], None] = ignored,
@@ -116,6 +120,7 @@ class Connection(Outlet):
         **options: Any,
     ) -> None:
         super().__init__(scope, send, **options)
+        self._inbox_size = inbox_size
         self.views = views
         self.priorities = priorities
         #: Whether the client chose its id itself, so that another one can take it over.
@@ -233,7 +238,7 @@ class Connection(Outlet):
     async def _send_frame(self, frame: Frame, timeout: float | None, priority: Priority) -> None:
         lane = self.lane_of(frame, priority)
         if not await self.send_event(send_event(frame), lane, timeout):
-            raise self.closed_error()
+            raise self._told_of_its_end()
 
     def writer(self, *, binary: bool = True, priority: Priority = Priority.NORMAL) -> ByteWriter:
         """A stream of bytes to this client, as frames that it puts together.
@@ -243,7 +248,7 @@ class Connection(Outlet):
         """
         return ByteWriter(
             lambda frame: self.enter(frame, priority),
-            self.closed_error,
+            self._told_of_its_end,
             binary=binary,
             max_unsent_bytes=self._outbox.max_bytes,
         )
@@ -257,7 +262,7 @@ class Connection(Outlet):
     def outflow(self, lane_size: int) -> Outflow:
         """A way out for a stream: see `Outflow`."""
         return Outflow(
-            self.enter, self.closed_error, lane_size=lane_size, max_bytes=self._outbox.max_bytes
+            self.enter, self._told_of_its_end, lane_size=lane_size, max_bytes=self._outbox.max_bytes
         )
 
     async def send_periodically(
@@ -290,9 +295,10 @@ class Connection(Outlet):
         repetition = Repetition(get, interval_seconds=interval, deduplicate=deduplicate)
 
         async def send(frame: Frame) -> bool:
-            return await self.send_event(send_event(frame), priority, timeout)
+            lane = self.lane_of(frame, priority)
+            return await self.send_event(send_event(frame), lane, timeout)
 
-        await repetition.run(send, self._ending())
+        await repetition.run(send, self._ending(), encode=lambda data: encode(self.in_view(data)))
 
     # Reading what this client sends
 
@@ -437,11 +443,11 @@ class Connection(Outlet):
             raise RuntimeError("Nothing arrives before accept(); call that first.")
         self.is_read = True
         if self._tasks is not None:
-            self._tasks.note_reader()
+            self._tasks.note_informed()
 
     def _unread(self) -> Incoming:
         if self._incoming is None:
-            self._incoming = Incoming()
+            self._incoming = Incoming(self._inbox_size)
             if self.state in (State.CLOSING, State.CLOSED):
                 self._incoming.end()
         return self._incoming
@@ -575,6 +581,12 @@ class Connection(Outlet):
             if self.state in (State.CLOSING, State.CLOSED):
                 self._closing.come()
         return self._closing
+
+    def _told_of_its_end(self) -> ConnectionClosed:
+        """The error for a task that sends, which needs no other word of the end then."""
+        if self._tasks is not None:
+            self._tasks.note_informed()
+        return self.closed_error()
 
     def closed_error(self) -> ConnectionClosed:
         """The error that says how the connection ended."""

@@ -11,7 +11,6 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar
-from urllib.parse import parse_qs
 
 from channels import DEFAULT_CHANNEL_LAYER, db
 from channels.consumer import get_handler_name
@@ -26,8 +25,8 @@ from wsadapter.auth import ORIGIN_CHECKED, Refusal
 from wsadapter.close_codes import NORMAL_CODES, CloseCode, ClosedBy, check_code
 from wsadapter.conf import OriginRule, compression_level, settings
 from wsadapter.connection import Connection
-from wsadapter.errors import Failure, InvalidMessage, RetriesExhausted, StoreUnavailable
-from wsadapter.failing import Meanings, failure_of
+from wsadapter.errors import Failure, InvalidMessage, StoreUnavailable
+from wsadapter.failing import Meanings, failure_of, log_failed
 from wsadapter.gate import Gate, Terms
 from wsadapter.groups import EVERYONE, SILENT, client_group, layer_name, silent_group, user_group
 from wsadapter.handlers import Handler, collect
@@ -47,6 +46,7 @@ from wsadapter.wire.envelope import MessageId
 from wsadapter.wire.failures import ErrorCode
 from wsadapter.wire.health import HealthPolicy
 from wsadapter.wire.heartbeat import Heartbeat, HeartbeatMode
+from wsadapter.wire.lanes import LANE_SIZE
 from wsadapter.wire.limits import RateLimit
 from wsadapter.wire.masking import one_line
 from wsadapter.wire.orders import Message, frame_of
@@ -87,6 +87,8 @@ class AdapterConsumer(AsyncWebsocketConsumer):
     max_message_size: int | None = None
     #: Bytes that may wait to be sent (`MAX_OUTBOX_SIZE`).
     max_outbox_size: int | None = None
+    #: Messages that may wait to be handled, in each lane, before the client has to wait.
+    inbox_size: int = LANE_SIZE
     #: What happens to a push that does not fit.
     overflow: Overflow = Overflow.CLOSE
     #: Whether ``{"type": "ws:welcome", "client": id}`` is the first message.
@@ -172,7 +174,7 @@ class AdapterConsumer(AsyncWebsocketConsumer):
         self.connection = self._new_connection(scope, send)
         self._heartbeat = self._new_heartbeat()
         self._gate = Gate(self.connection, self._heartbeat, self._terms())
-        self._inbox = Inbox()
+        self._inbox = Inbox(self.inbox_size)
         # Whether connect() is over and nobody has begun to read what the browser sends.
         self._refuses_frames = False
         self._node: Node | None = None
@@ -201,6 +203,7 @@ class AdapterConsumer(AsyncWebsocketConsumer):
             prepares_frames=settings.prepared_frames and not frame_log.on,
             joins_frames=settings.join_frames,
             batch=self.batch,
+            inbox_size=self.inbox_size,
             views=self.views,
             priorities=settings.priorities if self.priorities is None else self.priorities,
             on_closing=self._closing,
@@ -355,16 +358,9 @@ class AdapterConsumer(AsyncWebsocketConsumer):
         return refusal
 
     def _failed_to_identify(self, error: Exception) -> Refusal:
-        failure = failure_of(error, self.errors)
-        handler_logger.log(
-            logging.ERROR if failure is None else logging.WARNING,
-            "%s failed to identify a client.",
-            type(self).__name__,
-            exc_info=None if isinstance(error, Failure) else error,
-        )
-        if failure is None:
-            return Refusal(CloseCode.SERVER_ERROR, "internal error")
-        return Refusal(failure.close_code, failure.message)
+        failure = self._meaning_of(error)
+        log_failed(error, failure, "%s failed to identify a client%s", type(self).__name__)
+        return Refusal(*_ending(failure))
 
     def _origin_refusal(self) -> str | None:
         origins = type(self).origins  # of the class: a function there is no method
@@ -416,7 +412,7 @@ class AdapterConsumer(AsyncWebsocketConsumer):
         if not self.views:
             return None
         try:
-            self.connection.view = views.choose(_query(self.scope, "view"), self.views)
+            self.connection.view = views.choose(auth.query(self.scope, "view"), self.views)
         except InvalidMessage as error:
             return Refusal(CloseCode.BAD_REQUEST, error.message)
         return None
@@ -437,8 +433,8 @@ class AdapterConsumer(AsyncWebsocketConsumer):
         if refusal is not None:
             await self._refuse(refusal)
             raise StopConsumer
-        if subprotocol is None and self.handlers and SUBPROTOCOL in self._offered_subprotocols():
-            subprotocol = SUBPROTOCOL
+        if subprotocol is None and self.handlers:
+            subprotocol = self._priority_subprotocol()
         message: Message = {"type": "websocket.accept", "subprotocol": subprotocol}
         if headers:
             message["headers"] = list(headers)
@@ -450,8 +446,9 @@ class AdapterConsumer(AsyncWebsocketConsumer):
         if self.connection.state is State.OPEN:
             self._watch = Watch(self.connection, self._heartbeat, self.health, self._is_held_back)
 
-    def _offered_subprotocols(self) -> Collection[str]:
-        return self.scope.get("subprotocols") or ()
+    def _priority_subprotocol(self) -> str | None:
+        """`SUBPROTOCOL`, if the client speaks it."""
+        return SUBPROTOCOL if SUBPROTOCOL in (self.scope.get("subprotocols") or ()) else None
 
     async def join(self, group: str) -> None:
         """Join a group; returns when what is sent to it from now on arrives.
@@ -486,7 +483,7 @@ class AdapterConsumer(AsyncWebsocketConsumer):
 
     async def base_send(self, event: Message) -> None:
         """Where ``send`` of Channels ends up: the connection's one way out."""
-        await self.connection.send_event(event)
+        await self.connection.send_event(event, self.connection.lane_of(frame_of(event)))
 
     def _joined(self) -> Membership:
         assert self.connection.membership is not None
@@ -588,33 +585,24 @@ class AdapterConsumer(AsyncWebsocketConsumer):
 
     async def _fail(self, message: Message, error: BaseException) -> None:
         """One message fails; the connection and the messages after it do not."""
-        failure = failure_of(error, self.errors)
-        self._note_failed(_describe(message), error, failure)
+        failure = self._meaning_of(error)
+        self.connection.stats.errors += 1
+        log_failed(
+            error,
+            failure,
+            "%s failed on %s of client %s%s",
+            type(self).__name__,
+            _describe(message),
+            self.connection.client_id,
+        )
         if message["type"] == "websocket.connect":
-            await self._refuse_failed(failure)
+            await self.connection.refuse(*_ending(failure))
         elif message["type"] == "websocket.receive":
             self._answer_failed(envelope.id_of(frame_of(message)), failure)
 
-    def _note_failed(self, what: str, error: BaseException, failure: Failure | None) -> None:
-        """Log what went wrong: once, and with its traceback where it was not meant for a client."""
-        self.connection.stats.errors += 1
-        # Of a failure that was met again and again, what it was the last time.
-        met = (isinstance(error, RetriesExhausted) and error.__cause__) or error
-        handler_logger.log(
-            logging.ERROR if failure is None else logging.WARNING,
-            "%s failed on %s of client %s%s",
-            type(self).__name__,
-            what,
-            self.connection.client_id,
-            "." if failure is None else f": {one_line(failure.message)}",
-            exc_info=None if isinstance(met, Failure) else error,
-        )
-
-    async def _refuse_failed(self, failure: Failure | None) -> None:
-        if failure is None:
-            await self.connection.refuse(CloseCode.SERVER_ERROR, "internal error")
-        else:
-            await self.connection.refuse(failure.close_code, failure.message)
+    def _meaning_of(self, error: BaseException) -> Failure | None:
+        # Of the class: existing code may have put something else into `self.errors`.
+        return failure_of(error, type(self).errors)
 
     def _answer_failed(self, id: MessageId | None, failure: Failure | None) -> None:
         """Tell the browser that its message failed, and of why only what is meant for it."""
@@ -710,7 +698,7 @@ class AdapterConsumer(AsyncWebsocketConsumer):
         return await retried(
             lambda: handler(self, copy.deepcopy(request)),  # what an attempt changes is its own
             retry,
-            failure_of=lambda error: failure_of(error, self.errors),
+            failure_of=self._meaning_of,
             wait=self._wait_to_retry,
         )
 
@@ -882,6 +870,13 @@ def is_being_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
+def _ending(failure: Failure | None) -> tuple[int, str]:
+    """The code and the reason for what cannot begin."""
+    if failure is None:
+        return CloseCode.SERVER_ERROR, "internal error"
+    return failure.close_code, failure.message
+
+
 def _unavailable(error: StoreUnavailable) -> Refusal:
     return Refusal(CloseCode.SERVER_ERROR, "the server is not ready; come back", str(error))
 
@@ -908,9 +903,3 @@ def _is_end(received: asyncio.Future[Message]) -> bool:
     if received.cancelled() or received.exception() is not None:
         return False
     return bool(received.result()["type"] == "websocket.disconnect")
-
-
-def _query(scope: Any, name: str) -> str | None:
-    """A parameter of the query string, if it is there."""
-    query = parse_qs(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
-    return query[name][0] if name in query else None

@@ -60,6 +60,8 @@ class Contract:
                 "with nothing but what it declares."
             )
         annotation = self._resolved(parameter.annotation, f"the parameter {parameter.name}")
+        if annotation is Any and parameter.name == "incoming":
+            annotation = AsyncIterator  # of anything
         is_given = _is_stream(annotation) or _is_connection(parameter, annotation)
         if is_given and parameter.kind not in _BY_NAME:
             raise EndpointError(
@@ -77,20 +79,21 @@ class Contract:
             self.connection = parameter.name
 
     def _result(self, annotation: Any) -> tuple[bool, Any]:
-        resolved = self._resolved(annotation, "the result")
+        resolved = self._resolved(annotation, "the result", is_known=True)
         if _is_stream(resolved):
             return True, _item(resolved)
         if inspect.isasyncgenfunction(self._function):
             return True, Any
         return False, None if resolved is type(None) else resolved
 
-    def _resolved(self, annotation: Any, what: str) -> Any:
+    def _resolved(self, annotation: Any, what: str, *, is_known: bool = False) -> Any:
+        """What an annotation stands for; ``is_known``: it has to be resolved, whatever it is."""
         if annotation is inspect.Parameter.empty:
             return Any
         try:
             return annotation_of(self._function, annotation)
         except (NameError, TypeError, AttributeError) as error:
-            if isinstance(annotation, str) and not _NAMES_A_STREAM.match(annotation):
+            if not (is_known or _NAMES_A_STREAM.match(str(annotation))):
                 return Any  # such as a user's class, imported for the type checker alone
             raise EndpointError(
                 f"The annotation of {what} of the stream {self._name} cannot be resolved: {error}. "
@@ -102,6 +105,8 @@ _NAMES_A_STREAM = re.compile(r"(\w+\.)*Async(Iterator|Iterable|Generator)\b")
 
 
 def _is_stream(annotation: Any) -> bool:
+    if typing.get_origin(annotation) is typing.Annotated:
+        return _is_stream(typing.get_args(annotation)[0])
     return annotation in _STREAMS or typing.get_origin(annotation) in _STREAMS
 
 
@@ -111,4 +116,6 @@ def _is_connection(parameter: inspect.Parameter, annotation: Any) -> bool:
 
 def _item(annotation: Any) -> Any:
     """The type of what a stream is made of."""
+    if typing.get_origin(annotation) is typing.Annotated:
+        return _item(typing.get_args(annotation)[0])
     return next(iter(typing.get_args(annotation)), Any)

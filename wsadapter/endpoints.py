@@ -7,7 +7,7 @@ import difflib
 import functools
 import inspect
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from typing import Any, Concatenate, ParamSpec, TypedDict, Unpack, overload
+from typing import Any, ClassVar, Concatenate, ParamSpec, TypedDict, Unpack, overload
 
 from channels import db
 
@@ -18,7 +18,7 @@ from wsadapter.conf import OriginRule
 from wsadapter.connection import Connection
 from wsadapter.consumers import AdapterConsumer, handler_logger, is_being_cancelled
 from wsadapter.errors import EndpointError, InvalidMessage, PeerError
-from wsadapter.failing import Meanings, failure_of
+from wsadapter.failing import Meanings, log_failed
 from wsadapter.parameters import Parameters
 from wsadapter.repetition import Duplicates, Getter, Repetition
 from wsadapter.tasks import causes
@@ -56,6 +56,8 @@ class Options(TypedDict, total=False):
     max_message_size: int | None
     #: Bytes that may wait to be sent.
     max_outbox_size: int | None
+    #: Messages that may wait to be read, in each lane, before the client has to wait.
+    inbox_size: int
     #: What happens to a push that does not fit.
     overflow: Overflow
     #: How many messages a client may send.
@@ -96,27 +98,52 @@ class Endpoint:
         EndpointError: the function cannot be called so, or there is no such option.
     """
 
-    def __init__(self, function: Function[...], options: Options, *, reads: bool = True) -> None:
+    #: How it is called where something is wrong with it.
+    kind: ClassVar[str] = "endpoint"
+    #: A TypedDict of the options that there are.
+    known_options: ClassVar[Any] = Options
+
+    def __init__(self, function: Callable[..., Any], options: Any, *, reads: bool = True) -> None:
         self.__name__ = name_of(function)
         self.__doc__ = function.__doc__
         self.function = function
         self.options = options
         self.reads = reads
-        self.parameters = Parameters(function, {_connection_parameter(function)})
-        check_options(options, Options)
+        self._check_options()
+        self.parameters = Parameters(function, self._given_parameters())
 
     def __repr__(self) -> str:
-        return f"<Endpoint {self.__name__}>"
+        return f"<{type(self).__name__} {self.__name__}>"
 
     def as_asgi(self) -> Any:
         """The ASGI application for ``routing.py``."""
-        return consumer_of(EndpointConsumer, self, self.options).as_asgi()
+        return self._consumer(EndpointConsumer, self.options).as_asgi()
+
+    def _consumer(self, base: type[EndpointConsumer], options: Mapping[str, Any]) -> Any:
+        """A consumer class; the options become its attributes, as far as they are given."""
+        given = {name: value for name, value in options.items() if value is not None}
+        given.pop("authenticate", None)  # a method of consumers, which calls the function
+        return type(self.__name__, (base,), {"endpoint": self, **given})
+
+    def _given_parameters(self) -> Collection[str]:
+        """The names of the parameters that do not come with a connection's request."""
+        return {_connection_parameter(self.function)}
+
+    def _check_options(self) -> None:
+        names = self.known_options.__annotations__
+        for name in self.options:
+            if name not in names:
+                close = difflib.get_close_matches(name, names, n=1)
+                hint = f"Did you mean {close[0]}?" if close else f"There are {', '.join(names)}."
+                raise EndpointError(
+                    f"The {self.kind} {self.__name__} has no option {name!r}. {hint}"
+                )
 
 
 class EndpointConsumer(AdapterConsumer):
     """Runs an endpoint's function for each connection."""
 
-    endpoint: Any
+    endpoint: ClassVar[Endpoint]
     subprotocols: Sequence[str] = ()
 
     async def authenticate(self) -> Any:
@@ -187,19 +214,19 @@ class EndpointConsumer(AdapterConsumer):
         return CloseCode.BAD_REQUEST, mistake
 
     def _failed(self, error: BaseException) -> tuple[int, str]:
-        failure = failure_of(error, self.errors)
-        if failure is not None:
-            self._note_failed("its function", error, failure)
-            self.connection.post(envelope.failed(failure))
-            return failure.close_code, failure.message
+        failure = self._meaning_of(error)
         self.connection.stats.errors += 1
-        handler_logger.error(
-            "The endpoint %s failed with client %s.",
+        log_failed(
+            error,
+            failure,
+            f"The {self.endpoint.kind} %s failed with client %s%s",
             type(self).__name__,
             self.connection.client_id,
-            exc_info=error,
         )
-        return CloseCode.INTERNAL_ERROR, "internal error"
+        if failure is None:
+            return CloseCode.INTERNAL_ERROR, "internal error"
+        self.connection.post(envelope.failed(failure))
+        return failure.close_code, failure.message
 
 
 @overload
@@ -264,35 +291,6 @@ def periodic(
 
     send_periodically.__name__ = send_periodically.__qualname__ = name_of(get)
     return Endpoint(send_periodically, options, reads=False)
-
-
-def consumer_of(kind: type[EndpointConsumer], endpoint: Any, options: Any) -> Any:
-    """The consumer class for an endpoint.
-
-    Args:
-        kind: what runs it.
-        options: become its class attributes, as far as they are given.
-    """
-    given = {name: value for name, value in options.items() if value is not None}
-    given.pop("authenticate", None)  # a method of consumers, which calls the function
-    return type(endpoint.__name__, (kind,), {"endpoint": endpoint, **given})
-
-
-def check_options(given: Any, known: Any) -> None:
-    """Refuse options that there are not.
-
-    Args:
-        known: a TypedDict of those that there are.
-
-    Raises:
-        EndpointError: naming the one that was probably meant.
-    """
-    names = known.__annotations__
-    for name in given:
-        if name not in names:
-            close = difflib.get_close_matches(name, names, n=1)
-            hint = f"Did you mean {close[0]}?" if close else f"There are {', '.join(names)}."
-            raise EndpointError(f"An endpoint has no option {name!r}. {hint}")
 
 
 def _connection_parameter(function: Any) -> str:

@@ -120,8 +120,8 @@ class WriteTimeout(ConnectionTimeout):
 
     Args:
         withdrawn: whether the frame was taken back, and will not be sent any more. It was
-            unless the server's own ``send`` had it already, on servers that wsadapter cannot
-            look into.
+            unless it is in a batch, or the server's own ``send`` had it already, on servers that
+            wsadapter cannot look into.
     """
 
     def __init__(self, message: str, *, withdrawn: bool = True) -> None:

@@ -9,9 +9,10 @@ from typing import Any, TypeAlias
 from channels.exceptions import StopConsumer
 from django.db import InterfaceError, OperationalError
 
-from wsadapter.errors import Failure, PeerError, StoreUnavailable, Transient
+from wsadapter.errors import Failure, PeerError, RetriesExhausted, StoreUnavailable, Transient
 from wsadapter.tasks import causes
 from wsadapter.wire.failures import FailureKind
+from wsadapter.wire.masking import one_line
 
 logger = logging.getLogger("wsadapter.handlers")
 
@@ -70,3 +71,24 @@ def _made(meaning: Meaning, error: BaseException) -> Failure | None:
 
 def _severity(failure: Failure) -> int:
     return _BY_SEVERITY.index(failure.kind)
+
+
+def log_failed(
+    error: BaseException, failure: Failure | None, line: str, *arguments: object
+) -> None:
+    """One line of the log: with a traceback where the error was not meant for a client.
+
+    Args:
+        failure: what it means.
+        line: with places for the arguments, and a last one for its end.
+    """
+    # Of a failure that was met again and again, what it was the last time.
+    met = (isinstance(error, RetriesExhausted) and error.__cause__) or error
+    end = "." if failure is None else f": {one_line(failure.message)}"
+    logger.log(
+        logging.ERROR if failure is None else logging.WARNING,
+        line,
+        *arguments,
+        end,
+        exc_info=None if isinstance(met, Failure) else error,
+    )

@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import NamedTuple
 
-from wsadapter.wire.lanes import Lanes
+from wsadapter.wire.lanes import LANE_SIZE, Lanes
 from wsadapter.wire.orders import Message
 from wsadapter.wire.outbox import Priority
 
-#: Frames of the browser that may wait in one lane before its connection is not read any more.
-MAX_FRAMES = 100
 #: Messages of plain Channels code that may wait before further ones are dropped.
 MAX_EVENTS = 1000
 
@@ -27,10 +25,14 @@ class Inbox:
     """The browser's frames and the layer's events of one connection, in one order.
 
     A browser can be made to wait, so its frames are never dropped; a channel layer cannot.
+
+    Args:
+        max_frames: how many may wait in one lane before the connection is not read any more.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, max_frames: int = LANE_SIZE) -> None:
         self.dropped = 0
+        self._max_frames = max_frames
         self._waiting: Lanes[Entry] = Lanes()
         # How many frames wait in each lane, and how many events in all.
         self._frames: dict[Priority, int] = {}
@@ -43,7 +45,7 @@ class Inbox:
     @property
     def full(self) -> bool:
         """Whether the browser has to wait: some lane has no room."""
-        return any(count >= MAX_FRAMES for count in self._frames.values())
+        return any(count >= self._max_frames for count in self._frames.values())
 
     async def room(self) -> None:
         """Wait until the browser may send on."""

@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import NamedTuple
 
-from wsadapter.wire.lanes import Lanes
+from wsadapter.wire.lanes import LANE_SIZE, Lanes
 from wsadapter.wire.outbox import Priority
 from wsadapter.wire.payload import Frame, size_of
 
-#: Frames that may wait in one lane before the connection is not read any more.
-MAX_FRAMES = 100
 #: Bytes that may wait before that. One more frame passes, so that a large one can be read at all.
 MAX_BYTES = 256 * 1024
 
@@ -42,9 +40,13 @@ class Incoming:
     """The frames of one connection between its pump, which puts, and its readers, who get.
 
     It needs no event loop of its own: all calls come from the connection's.
+
+    Args:
+        max_frames: how many may wait in one lane before the connection is not read any more.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, max_frames: int = LANE_SIZE) -> None:
+        self._max_frames = max_frames
         self._waiting = _Queue()
         self._frames: dict[Priority, int] = {}
         self._bytes = 0
@@ -67,7 +69,7 @@ class Incoming:
             count = self._frames[priority] = self._frames.get(priority, 0) + 1
             self._bytes += size_of(frame)
             self._waiting.put_nowait(Entry(frame, priority))
-            if count >= MAX_FRAMES or self._bytes >= MAX_BYTES:
+            if count >= self._max_frames or self._bytes >= MAX_BYTES:
                 self._room.clear()
 
     async def get(self) -> Frame | None:
@@ -105,4 +107,4 @@ class Incoming:
             self._room.set()
 
     def _has_room(self) -> bool:
-        return self._bytes < MAX_BYTES and max(self._frames.values()) < MAX_FRAMES
+        return self._bytes < MAX_BYTES and max(self._frames.values()) < self._max_frames

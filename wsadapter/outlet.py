@@ -407,7 +407,7 @@ class Outlet:
         self, outgoing: Outgoing, priority: Priority, timeout: float | None
     ) -> WriteTimeout:
         withdrawn = self._outbox.withdraw(outgoing, priority)
-        what = "it was taken back" if withdrawn else "the server has it, and may still send it"
+        what = "it was taken back" if withdrawn else "it is on its way, and may still be sent"
         return WriteTimeout(
             f"Client {self.client_id} did not read a frame of {outgoing.size} bytes within "
             f"{timeout:g} s; {what}.",

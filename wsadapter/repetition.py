@@ -50,12 +50,19 @@ class Repetition:
         self._last: Any = _NOTHING
         self._last_frame: Frame | None = None
 
-    async def run(self, send: Callable[[Frame], Awaitable[bool]], ending: Awaitable[None]) -> None:
+    async def run(
+        self,
+        send: Callable[[Frame], Awaitable[bool]],
+        ending: Awaitable[None],
+        *,
+        encode: Callable[[Any], Frame] = encode,
+    ) -> None:
         """Send until the connection ends.
 
         Args:
             send: returns False once nothing can be sent any more.
             ending: comes with that; to be awaited any number of times.
+            encode: makes a frame of what the function returned.
         """
         while True:
             # Not in the one thread that all share: a slow one would stop everybody's.

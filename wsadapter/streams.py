@@ -5,18 +5,19 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Collection
-from typing import Any, Literal, TypeVar, Unpack, get_args, overload
+from typing import Any, ClassVar, Literal, TypeVar, Unpack, get_args, overload
 
+from wsadapter.attributes import is_count
 from wsadapter.close_codes import FINISHED_CODES, CloseCode
 from wsadapter.connection import Connection
 from wsadapter.contract import Contract
-from wsadapter.endpoints import EndpointConsumer, Options, check_options, consumer_of, name_of
+from wsadapter.endpoints import Endpoint, EndpointConsumer, Options
 from wsadapter.errors import ConnectionClosed, EndpointError, InvalidMessage
 from wsadapter.outflow import Outflow
-from wsadapter.parameters import Parameters
 from wsadapter.wire import envelope
 from wsadapter.wire.batches import Batch
 from wsadapter.wire.conversion import by_frame, frame_reader, is_text
+from wsadapter.wire.lanes import LANE_SIZE
 from wsadapter.wire.payload import Frame, encode, encode_text, to_json
 from wsadapter.wire.priorities import SUBPROTOCOL
 from wsadapter.wire.stamps import Stamp, check_stampable, stamped
@@ -25,9 +26,6 @@ from wsadapter.wire.views import DEFAULT, view_names
 OnInvalid = Literal["skip", "end"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-
-#: Messages that may wait for a client that does not read.
-LANE_SIZE = 100
 
 
 class StreamOptions(Options, total=False):
@@ -42,7 +40,7 @@ class StreamOptions(Options, total=False):
     sequence: bool
 
 
-class Stream:
+class Stream(Endpoint):
     """A function that reads a stream, sends one, or both; `as_asgi` mounts it.
 
     Args:
@@ -53,18 +51,14 @@ class Stream:
         EndpointError: the function cannot be called so, or an option cannot be.
     """
 
+    kind = "stream"
+    known_options = StreamOptions
+
     def __init__(self, function: Callable[..., Any], options: StreamOptions) -> None:
-        self.__name__ = name_of(function)
-        self.__doc__ = function.__doc__
-        self.function = function
         self.contract = contract = Contract(function)
-        given = {name for name in (contract.incoming, contract.connection) if name is not None}
-        self.parameters = Parameters(function, given)
-        check_options(options, StreamOptions)
-        self.options = options
-        self.reads = contract.incoming is not None
+        super().__init__(function, options, reads=contract.incoming is not None)
         self.on_invalid: OnInvalid = options.get("on_invalid", "skip")
-        self.lane_size: Any = options.get("lane_size", LANE_SIZE)
+        self.lane_size = options.get("lane_size", LANE_SIZE)
         self.sequence = options.get("sequence", False)
         self._check_values()
         self.read_frame = self._reader_of()
@@ -72,20 +66,23 @@ class Stream:
         self.encode = encode if _is_as_it_is(contract.sends) else _json
         self.views = self._offered_views()
 
-    def __repr__(self) -> str:
-        return f"<Stream {self.__name__}>"
-
     def as_asgi(self) -> Any:
         """The ASGI application for ``routing.py``."""
-        names = set(StreamOptions.__annotations__) - set(Options.__annotations__)
-        options = {name: value for name, value in self.options.items() if name not in names}
-        return consumer_of(StreamConsumer, self, {**options, "views": self.views}).as_asgi()
+        own = set(StreamOptions.__annotations__) - set(Options.__annotations__)
+        options = {name: value for name, value in self.options.items() if name not in own}
+        return self._consumer(StreamConsumer, {**options, "views": self.views}).as_asgi()
+
+    def _given_parameters(self) -> Collection[str]:
+        given = (self.contract.incoming, self.contract.connection)
+        return {name for name in given if name is not None}
 
     def _check_values(self) -> None:
         if self.on_invalid not in get_args(OnInvalid):
             raise self._wrong("on_invalid", '"skip" or "end"')
-        if not (isinstance(self.lane_size, int) and self.lane_size >= 1):
+        if not is_count(self.lane_size):
             raise self._wrong("lane_size", "a whole number from 1")
+        if self.sequence and not _can_be_numbered(self.contract.sends):
+            raise self._wrong("sequence", "False: only JSON objects can carry a number")
         batch = self.options.get("batch")
         if isinstance(batch, Batch) and batch.max_items > self.lane_size:
             raise self._wrong("lane_size", "as many messages as a batch has at most, or more")
@@ -120,15 +117,12 @@ class Stream:
 class StreamConsumer(EndpointConsumer):
     """Runs a stream's function for each connection."""
 
-    endpoint: Stream
+    endpoint: ClassVar[Stream]
     #: What is not in the contract is sent only to who has joined its group by hand.
     pushes = False
 
     def _choose_subprotocol(self) -> str | None:
-        chosen = super()._choose_subprotocol()
-        if chosen is None and SUBPROTOCOL in self._offered_subprotocols():
-            return SUBPROTOCOL
-        return chosen
+        return super()._choose_subprotocol() or self._priority_subprotocol()
 
     async def _call(self, arguments: dict[str, Any]) -> None:
         contract, connection = self.endpoint.contract, self.connection
@@ -138,11 +132,11 @@ class StreamConsumer(EndpointConsumer):
             arguments[contract.incoming] = Messages(connection, self.endpoint, self._end_reading)
         called = self.endpoint.function(**arguments)
         results = called if isinstance(called, AsyncIterator) else await called
-        outgoing = Outgoing(connection, self.endpoint)
+        sender = Sender(connection, self.endpoint)
         if contract.streams:
-            await outgoing.send_all(results)
+            await sender.send_all(results)
         elif contract.sends is not None and results is not None:
-            await outgoing.send(results)
+            await sender.send(results)
 
     def _end_reading(self) -> None:
         """The client has said that it is done: what it sends nevertheless is refused."""
@@ -215,8 +209,8 @@ def _is_end(frame: Frame) -> bool:
     return isinstance(frame, str) and envelope.is_end(frame)
 
 
-class Outgoing:
-    """What a stream's function sends, on its way to the client."""
+class Sender:
+    """Sends what a stream's function gives."""
 
     def __init__(self, connection: Connection, stream: Stream) -> None:
         self._connection = connection
@@ -258,6 +252,11 @@ def _is_as_it_is(annotation: Any) -> bool:
     """Whether text of this type goes out as it is, and not as JSON."""
     texts, _ = by_frame(annotation)
     return annotation is Any or is_text(texts)
+
+
+def _can_be_numbered(annotation: Any) -> bool:
+    """Whether what is sent may be a JSON object."""
+    return annotation not in (str, bytes, int, float, bool) and not is_text(annotation)
 
 
 def _json(value: object) -> Frame:

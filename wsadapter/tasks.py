@@ -32,10 +32,11 @@ class Tasks:
 
     def __init__(self, on_failure: Callable[[asyncio.Task[Any], BaseException], None]) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
-        # Whoever has read the connection, whether or not it is one of these.
-        self._readers: WeakSet[asyncio.Task[Any]] = WeakSet()
+        # Who learns of the connection's end by itself, whether or not it is one of these: by what
+        # it reads, or because sending has failed.
+        self._informed: WeakSet[asyncio.Task[Any]] = WeakSet()
         # Nearly always there is one, which reads again and again.
-        self._last_reader: ref[asyncio.Task[Any]] | None = None
+        self._last_informed: ref[asyncio.Task[Any]] | None = None
         self._on_failure = on_failure
 
     def __len__(self) -> int:
@@ -48,26 +49,26 @@ class Tasks:
         task.add_done_callback(self._done)
         return task
 
-    def note_reader(self) -> None:
-        """The task that calls this reads the connection."""
+    def note_informed(self) -> None:
+        """The task that calls this reads the connection, or has been told of its end."""
         task = asyncio.current_task()
-        if task is None or (self._last_reader is not None and self._last_reader() is task):
+        if task is None or (self._last_informed is not None and self._last_informed() is task):
             return
-        self._readers.add(task)
-        self._last_reader = ref(task)
+        self._informed.add(task)
+        self._last_informed = ref(task)
 
     def forget_readers(self) -> None:
         """Nobody reads the connection any more."""
-        self._readers.clear()
-        self._last_reader = None
+        self._informed.clear()
+        self._last_informed = None
 
     async def end(self, client_id: str) -> None:
         """End them all.
 
-        One that reads learns of the end by what it reads: it may first read what has arrived.
-        The others are cancelled at once.
+        One that reads learns of the end by what it reads, and may first read what has arrived;
+        one whose sending failed has been told. The others are cancelled at once.
         """
-        for task in self._tasks - self._reading():
+        for task in self._tasks - self._of_informed():
             task.cancel()
         await self._wait()
         for task in self._tasks:
@@ -81,10 +82,10 @@ class Tasks:
                 PATIENCE_SECONDS,
             )
 
-    def _reading(self) -> set[asyncio.Task[Any]]:
-        """The tasks that read, or may wait for a child that does."""
-        readers = {task for task in self._readers if not task.done()}
-        return self._tasks if readers - self._tasks else self._tasks & readers
+    def _of_informed(self) -> set[asyncio.Task[Any]]:
+        """The tasks that are informed, or may wait for a child that is."""
+        informed = {task for task in self._informed if not task.done()}
+        return self._tasks if informed - self._tasks else self._tasks & informed
 
     async def _wait(self) -> None:
         if self._tasks:

@@ -6,7 +6,6 @@ from functools import partial
 
 from channels.db import database_sync_to_async as in_database
 from django.contrib.auth import get_user_model
-from django.db import OperationalError
 
 from demo_project.accounts import MODERATOR
 from demo_project.chat import history, seats
@@ -28,8 +27,6 @@ from wsadapter import (
     Priority,
     RateLimit,
     Retry,
-    StoreUnavailable,
-    Transient,
     asend_to_group,
     handler,
 )
@@ -43,7 +40,6 @@ class Chat(Visitor):
 
     groups = [LOBBY]
     allow_anonymous = False
-    errors = {OperationalError: Transient, StoreUnavailable: Transient}
 
     room = ""
 

@@ -50,7 +50,7 @@ def remove(room: str, sequence: int, moderator: AbstractBaseUser) -> None:
     message.save(update_fields=["removed_by"])
     removed = Removed(room, sequence, moderator.get_username())
     send_to_group(group_of(room), removed, priority=Priority.URGENT, on_commit=True)
-    send_to_group(LOBBY, card(room), on_commit=True)
+    send_to_group(LOBBY, card(room), priority=Priority.URGENT, on_commit=True)
 
 
 def page(room: str, look: Look) -> list[Line]:

@@ -6,16 +6,15 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from channels.db import database_sync_to_async as in_database
-from django.db import OperationalError
 from django.utils import timezone
 
 from demo_project.chat.figures import Figures, look
-from wsadapter import StoreUnavailable, Transient, stream
+from wsadapter import stream
 
 EVERY_SECONDS = 1.0
 
 
-@stream(errors={OperationalError: Transient, StoreUnavailable: Transient})
+@stream(views=["total", "by_room", "timeline"])
 async def analytics() -> AsyncIterator[Figures]:
     while True:
         yield await in_database(look)(timezone.now())

@@ -197,3 +197,22 @@ async def test_a_json_consumer_survives_what_is_no_json(browser: Connect, log: L
     assert (await client.receive())["code"] == "internal_error"
     assert await client.request(still="here") == {"still": "here"}
     assert len(log.tracebacks) == 1
+
+
+async def test_its_own_attributes_may_have_the_names_of_ours(browser: Connect, log: Log) -> None:
+    class Counting(AdapterConsumer):
+        async def connect(self) -> None:
+            self.errors: Any = 0  # type: ignore[misc]
+            self.views: Any = {}
+            await self.accept()
+
+        async def receive(self, text_data: str | None = None, bytes_data: Any = None) -> None:
+            if text_data == "raise":
+                raise LookupError("its own")
+            await self.send(text_data)
+
+    client = browser(Counting)
+    await client.open()
+    await client.frame("raise")
+    assert (await client.receive())["code"] == "internal_error"
+    assert await client.request_raw("on") == "on"

@@ -433,7 +433,7 @@ async def test_who_is_limited_is_to_come_back_later(browser: Connect) -> None:
 PLACES: dict[str, tuple[Callable[..., Any], str]] = {
     "a handler": (in_a_handler, "Shop failed on the message 'work' of client {}: {}"),
     "receive": (in_receive, "Shop failed on the message 'work' of client {}: {}"),
-    "an endpoint": (in_an_endpoint, "shop failed on its function of client {}: {}"),
+    "an endpoint": (in_an_endpoint, "The endpoint shop failed with client {}: {}"),
 }
 
 

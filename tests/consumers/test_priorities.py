@@ -12,10 +12,11 @@ import pytest
 from channels.layers import get_channel_layer
 
 from tests.consumers.browser import Browser
+from tests.test_outlet import settle
 from tests.waiting import aeventually
 from wsadapter import Priority, abroadcast, handler
 from wsadapter.consumers import AdapterConsumer
-from wsadapter.inbox import MAX_FRAMES
+from wsadapter.wire.lanes import LANE_SIZE
 from wsadapter.wire.priorities import SUBPROTOCOL
 
 Connect = Callable[..., Browser]
@@ -177,15 +178,15 @@ async def test_a_full_lane_stops_reading_and_drops_nothing(
     client = browser(office)
     await client.open()
     await hold(client, office)
-    for message in [*declared(lane) * MAX_FRAMES, *declared("high") * 2]:
+    for message in [*declared(lane) * LANE_SIZE, *declared("high") * 2]:
         await client.send_json_to(message)
     await aeventually(lambda: client.input_queue.qsize() <= 2)
     await abroadcast("a push")
     assert await client.receive() == "a push"
     assert client.input_queue.qsize() == 2, "what is left to the transport"
     office.go_on.set()
-    answers = await answered(client, MAX_FRAMES + 2)
-    assert answers.count(lane) == MAX_FRAMES
+    answers = await answered(client, LANE_SIZE + 2)
+    assert answers.count(lane) == LANE_SIZE
     assert answers.count("high") == 2
 
 
@@ -195,7 +196,7 @@ async def test_other_lanes_have_room_beside_one_that_has_none_left(
     client = browser(office)
     await client.open()
     await hold(client, office)
-    almost = MAX_FRAMES - 1
+    almost = LANE_SIZE - 1
     await queue(client, *declared("low") * almost, *declared("high") * almost, *declared("urgent"))
     office.go_on.set()
     assert (await answered(client, 2 * almost + 1))[0] == "urgent"
@@ -342,3 +343,19 @@ async def test_heartbeats_wait_for_nothing(browser: Connect, office: type[Office
     assert await client.request(type="ws:ping") == {"type": "ws:pong"}
     office.go_on.set()
     assert await answered(client, 1) == ["urgent"]
+
+
+@pytest.mark.parametrize("size", [1, 3])
+async def test_a_lane_has_the_room_that_is_declared(
+    browser: Connect, office: type[Office], size: int
+) -> None:
+    client = browser(type("Small", (office,), {"inbox_size": size}))
+    await client.open()
+    await hold(client, office)
+    for message in asking(*range(9)):
+        await client.send_json_to(message)
+    await aeventually(lambda: client.input_queue.qsize() <= 9 - size)
+    await settle()
+    assert client.input_queue.qsize() == 9 - size, "it is not read any more"
+    office.go_on.set()
+    assert await answered(client, 9) == [str(each) for each in range(9)]

@@ -16,9 +16,10 @@ from tests.waiting import aeventually
 from wsadapter import Priority, abroadcast, adisconnect_client, aonline_count, asend_to_client
 from wsadapter.connection import Connection
 from wsadapter.consumers import AdapterConsumer
-from wsadapter.inbox import MAX_EVENTS, MAX_FRAMES
+from wsadapter.inbox import MAX_EVENTS
 from wsadapter.outlet import ITEM_BYTES
 from wsadapter.signals import message_dropped
+from wsadapter.wire.lanes import LANE_SIZE
 from wsadapter.wire.outbox import Overflow
 
 Connect = Callable[..., Browser]
@@ -81,7 +82,7 @@ async def test_a_flood_that_no_handler_takes_stops_being_read_and_is_not_dead(
 ) -> None:
     client = browser(Stuck)
     await client.open()
-    for _ in range(MAX_FRAMES + 10):
+    for _ in range(LANE_SIZE + 10):
         await client.send_to("more")
     await aeventually(lambda: client.input_queue.qsize() <= 9)
     assert client.input_queue.qsize() > 0, "what the handlers do not take is left to the transport"

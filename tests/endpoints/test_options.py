@@ -81,7 +81,7 @@ def test_options_are_optional() -> None:
 )
 def test_an_option_that_does_not_exist_is_refused_with_a_hint(name: str, hint: str) -> None:
     options: Any = {name: 1}
-    with pytest.raises(EndpointError, match=rf"^An endpoint has no option '{name}'\. {hint}"):
+    with pytest.raises(EndpointError, match=rf"^The endpoint \w+ has no option '{name}'\. {hint}"):
         websocket(**options)(echo)
     with pytest.raises(EndpointError, match=hint):
         periodic(dict, interval=1, **options)

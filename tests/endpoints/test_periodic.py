@@ -5,20 +5,26 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
+from unittest import mock
 
 import pytest
 
 from tests.consumers.browser import Browser, Closed
 from tests.consumers.conftest import Log
 from wsadapter import (
+    Connection,
     EndpointError,
     HealthPolicy,
+    Priority,
     RateLimit,
     abroadcast,
     aonline_count,
     periodic,
+    websocket,
+    with_views,
 )
 
 Connect = Callable[..., Browser]
@@ -188,3 +194,42 @@ def test_a_misspelt_option_is_refused() -> None:
     options: Any = {"deduplicated": True}
     with pytest.raises(EndpointError, match="no option 'deduplicated'"):
         periodic(dict, interval=1, **options)
+
+
+@with_views(summary=("id",))
+@dataclass
+class Status:
+    id: int
+    text: str
+    type: str = "status"
+
+
+async def test_it_is_sent_in_the_view_that_the_client_has_chosen(browser: Connect) -> None:
+    endpoint = periodic(Answers(Status(1, "well")), interval=AT_ONCE, views=["default", "summary"])
+    client = browser(endpoint.as_asgi(), "/ws/?view=summary")
+    await client.open()
+    assert await client.receive() == {"id": 1}
+    await client.frame('{"type":"ws:view","view":"default"}')
+    assert await client.receive() == {"id": 1, "text": "well", "type": "status"}
+
+
+async def test_it_is_sent_in_the_lane_of_its_type(browser: Connect) -> None:
+    lanes: list[Priority] = []
+
+    @websocket(priorities={"status": Priority.LOW})
+    async def status(connection: Connection) -> None:
+        send_event = connection.send_event
+
+        async def noting(event: Any, priority: Priority, timeout: Any) -> bool:
+            lanes.append(priority)
+            return await send_event(event, priority, timeout)
+
+        with mock.patch.object(type(connection), "send_event", staticmethod(noting)):
+            sending = connection.send_periodically(Answers(Status(1, "well")), interval=NEVER)
+            await asyncio.wait_for(sending, None)
+
+    client = browser(status.as_asgi())
+    await client.open()
+    assert (await client.receive())["id"] == 1
+    await client.leave()
+    assert lanes == [Priority.LOW]

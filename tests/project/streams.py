@@ -255,6 +255,11 @@ class Errands(AdapterConsumer):
             raise Transient("The gate is closed.")
         return self.attempts
 
+    @handler("postpone", retry=Retry(attempts=1, first_delay_seconds=60))
+    async def postpone(self, message: dict[str, Any]) -> None:
+        note(self.connection, "postponed")
+        raise Transient("Not today.")
+
     @handler("despair", retry=Retry(attempts=3, first_delay_seconds=0.1, factor=2))
     async def despair(self, message: dict[str, Any]) -> None:
         self.attempts += 1

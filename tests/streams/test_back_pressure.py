@@ -22,7 +22,7 @@ from wsadapter import (
     asend_to_group,
     stream,
 )
-from wsadapter.incoming import MAX_FRAMES
+from wsadapter.wire.lanes import LANE_SIZE as MAX_FRAMES
 from wsadapter.wire.priorities import SUBPROTOCOL
 
 Connect = Callable[..., Browser]

@@ -256,6 +256,35 @@ async def test_the_function_ends_at_once_with_its_connection_and_cleans_up(
     assert not log.lines("handlers") and not log.tracebacks
 
 
+@pytest.mark.usefixtures("at_once")
+@every_end
+async def test_who_has_read_and_is_held_up_at_a_yield_gets_no_further(
+    browser: Connect, log: Log, watched: Watched, end: End
+) -> None:
+    """A reader is not cancelled: it learns of the end by what it cannot send."""
+
+    @stream(lane_size=1)
+    async def repeat(incoming: AsyncIterator[int], connection: Connection) -> AsyncIterator[int]:
+        connection.scope["ids"].append(connection.client_id)
+        try:
+            async for number in incoming:
+                watched.begun.set()
+                for _ in range(1000):
+                    yield number
+                watched.notes.append("all sent")
+        finally:
+            watched.notes.append("over")
+
+    client = await opened(browser(repeat.as_asgi(), takes=1))
+    await client.frame("1")
+    await watched.begun.wait()
+    await settle()
+    await end(client)
+    await aeventually(lambda: watched.notes)
+    assert watched.notes == ["over"]
+    assert not log.lines("handlers") and not log.tracebacks
+
+
 async def test_a_clean_up_may_await(browser: Connect, watched: Watched) -> None:
     @stream
     async def careful() -> AsyncIterator[int]:
@@ -554,7 +583,7 @@ async def test_a_generator_that_raises_closes_with_1011_after_what_it_sent(
     client_id = await client.open()
     assert [await client.receive(), await client.receive()] == [1, 2]
     assert await client.closed() == Closed(1011, "internal error")
-    assert log.lines("handlers") == [f"The endpoint broken failed with client {client_id}."]
+    assert log.lines("handlers") == [f"The stream broken failed with client {client_id}."]
     assert log.tracebacks == log.lines("handlers")
 
 
@@ -639,7 +668,7 @@ async def test_a_failure_is_told_and_closes_with_its_code(
         assert (await client.receive())["messages"] == expected
     assert await client.closed() == closed
     [line] = log.lines("handlers")
-    assert line == f"failing failed on its function of client {client_id}: {told['message']}"
+    assert line == f"The stream failing failed with client {client_id}: {told['message']}"
     assert len(log.tracebacks) == (not isinstance(error, Failure))
 
 
@@ -757,3 +786,28 @@ async def test_an_ended_stream_needs_no_garbage_collector(
         await aeventually(lambda: not left())
     finally:
         gc.enable()
+
+
+@pytest.mark.usefixtures("at_once")
+@every_end
+async def test_a_clean_up_that_awaits_is_not_cut_short_where_sending_was_held_up(
+    browser: Connect, watched: Watched, end: End
+) -> None:
+    @stream(lane_size=1)
+    async def held_up(connection: Connection) -> AsyncIterator[int]:
+        connection.scope["ids"].append(connection.client_id)
+        try:
+            watched.begun.set()
+            for number in range(1000):
+                yield number
+        finally:
+            for _ in range(20):
+                await asyncio.sleep(0)
+            watched.notes.append("over")
+
+    client = await opened(browser(held_up.as_asgi(), takes=1))
+    await watched.begun.wait()
+    await settle()
+    await end(client)
+    await client.leave()
+    assert watched.notes == ["over"]

@@ -16,6 +16,7 @@ from django.core.exceptions import ImproperlyConfigured
 from tests.consumers.browser import Browser, Closed
 from tests.consumers.conftest import Log
 from tests.streams.conftest import Watched
+from tests.test_outlet import settle
 from wsadapter import (
     Batch,
     Connection,
@@ -136,6 +137,33 @@ async def test_several_tasks_may_read_one_stream_and_each_learns_of_its_end(
         await client.frame(str(number))
     assert await client.request_raw(END) == 45
     assert (await client.closed()).code == 1000
+
+
+async def test_with_priorities_nothing_is_lost_between_them(
+    browser: Connect, watched: Watched
+) -> None:
+    """What the client's end has overtaken is for whoever reads on."""
+
+    @stream
+    async def share(incoming: AsyncIterator[dict[str, int]]) -> int:
+        async def add() -> int:
+            watched.begun.set()
+            total = 0
+            async for message in incoming:
+                total += message["n"]
+                await asyncio.sleep(0)
+            return total
+
+        return sum(await asyncio.gather(add(), add(), add()))
+
+    client = browser(share.as_asgi(), subprotocols=["wsadapter.priority"])
+    await client.open()
+    await watched.begun.wait()
+    await settle()
+    frames = [f'{{"n":{number},"priority":"low"}}' for number in range(10)]
+    for frame in [*frames, END]:  # in one turn, while all of them wait
+        client.input_queue.put_nowait({"type": "websocket.receive", "text": frame})
+    assert await client.receive() == 45
 
 
 # What a server sends
@@ -530,6 +558,16 @@ def test_an_option_with_a_wrong_value_is_refused_as_it_is_declared(
         stream(**options)(echo.function)
 
 
+@pytest.mark.parametrize("annotation", [str, bytes, int, bool], ids=lambda each: each.__name__)
+def test_a_sequence_of_what_is_no_object_is_refused(annotation: Any) -> None:
+    async def sending() -> Any:
+        yield annotation()
+
+    sending.__annotations__ = {"return": AsyncIterator[annotation]}
+    with pytest.raises(EndpointError, match="sequence=True; give False: only JSON objects"):
+        stream(sequence=True)(sending)
+
+
 def test_a_batch_that_a_lane_could_not_hold_is_refused() -> None:
     """Its generator would wait for the batch to leave, and the batch for more messages."""
     stream(batch=Batch(max_items=5), lane_size=5)(echo.function)
@@ -613,3 +651,13 @@ async def test_who_speaks_none_of_them_is_told_which_there_are(browser: Connect)
     event = await client.event()
     assert (event["code"], event["reason"]) == (3501, "subprotocols here: v1")
     await client.leave(3501)
+
+
+@pytest.mark.parametrize("sent", [str, bytes, int, float, bool])
+def test_what_can_carry_no_number_is_refused_as_it_is_declared(sent: type) -> None:
+    async def numbered() -> AsyncIterator[Any]:
+        yield 1
+
+    numbered.__annotations__["return"] = AsyncIterator[sent]  # type: ignore[valid-type]
+    with pytest.raises(EndpointError, match=r"numbered has sequence=True; .* JSON objects"):
+        stream(sequence=True)(numbered)

@@ -24,10 +24,11 @@ from tests.test_docs import codes_in
 from tests.waiting import eventually
 from wsadapter import Connection, HealthPolicy, Overflow, State
 from wsadapter.endpoints import EndpointConsumer, Options
-from wsadapter.incoming import MAX_BYTES, MAX_FRAMES
+from wsadapter.incoming import MAX_BYTES
 from wsadapter.outlet import CLOSE_SECONDS, Stats
 from wsadapter.tasks import PATIENCE_SECONDS as END_SECONDS
 from wsadapter.wire.health import HealthCheck, Vitals
+from wsadapter.wire.lanes import LANE_SIZE
 
 pytestmark = pytest.mark.xdist_group("connection page")  # its project is made once
 
@@ -436,7 +437,7 @@ def test_what_is_unwell_closes_with_what_the_table_says(
 
 def test_the_numbers_of_the_page() -> None:
     text = " ".join(PAGE.text.split())
-    assert f"{MAX_FRAMES} frames or {MAX_BYTES // KIB} KiB" in text
+    assert f"{LANE_SIZE} frames or {MAX_BYTES // KIB} KiB" in text
     assert f"`check_interval_seconds`, {HealthPolicy().check_interval_seconds:g} by" in text
     assert f"`close(code, reason, timeout={CLOSE_SECONDS:g})`" in text
     assert f"has {END_SECONDS:g} seconds" in text

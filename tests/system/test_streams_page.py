@@ -59,13 +59,12 @@ from wsadapter.consumers import AdapterConsumer
 from wsadapter.contract import Contract
 from wsadapter.endpoints import Options
 from wsadapter.failing import _KNOWN
-from wsadapter.inbox import MAX_FRAMES as MOST_FOR_HANDLERS
-from wsadapter.incoming import MAX_BYTES, MAX_FRAMES
+from wsadapter.incoming import MAX_BYTES
 from wsadapter.store.operations import SEQUENCE_SECONDS
 from wsadapter.streams import StreamConsumer, StreamOptions
 from wsadapter.tasks import PATIENCE_SECONDS as READING_SECONDS
 from wsadapter.wire.failures import TREATMENTS, kind_of_close
-from wsadapter.wire.lanes import PATIENCE_TURNS
+from wsadapter.wire.lanes import LANE_SIZE, PATIENCE_TURNS
 from wsadapter.wire.payload import to_json
 from wsadapter.wire.retries import Retry
 from wsadapter.wire.views import project, view_names
@@ -767,9 +766,9 @@ def test_the_own_options_are_those_that_exist() -> None:
 
 
 def test_the_numbers_of_the_page() -> None:
-    assert MAX_FRAMES == MOST_FOR_HANDLERS == 100
-    assert f"{MAX_FRAMES} messages or {MAX_BYTES // KIB} KiB wait for it" in TEXT
-    assert f"A lane holds {MOST_FOR_HANDLERS} messages" in TEXT
+    assert LANE_SIZE == AdapterConsumer.inbox_size == 100
+    assert f"{LANE_SIZE} messages or {MAX_BYTES // KIB} KiB wait for it" in TEXT
+    assert f"A lane holds {LANE_SIZE} messages" in TEXT
     assert f"at least once in {PATIENCE_TURNS}." in TEXT
     assert READING_SECONDS == 2 and "A function that reads has two seconds" in TEXT
     assert SEQUENCE_SECONDS == 7 * 24 * 60 * 60 and "after a week without a message" in TEXT

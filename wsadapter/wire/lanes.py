@@ -9,6 +9,9 @@ from wsadapter.wire.outbox import Priority
 
 Item = TypeVar("Item")
 
+#: How much may wait in one lane, where nothing else is said.
+LANE_SIZE = 100
+
 #: A lane that waits is served at least once in so many turns.
 PATIENCE_TURNS = 100
 
