@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from wsadapter.batching import Batching, Taken
 from wsadapter.wire.batches import Batch
-from wsadapter.wire.outbox import Priority
+from wsadapter.wire.lanes import Priority
 
 URGENT, HIGH, NORMAL, LOW = Priority
 

@@ -17,7 +17,7 @@ from wsadapter.close_codes import FINISHED_CODES, CloseCode, ClosedBy
 from wsadapter.connection import Connection
 from wsadapter.errors import ConnectionClosed, ReadTimeout, ReceiveConflict, UnexpectedFrame
 from wsadapter.wire.envelope import END
-from wsadapter.wire.outbox import Priority
+from wsadapter.wire.lanes import Priority
 
 SOON = 0.001
 

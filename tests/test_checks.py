@@ -16,7 +16,7 @@ from django.test import override_settings
 from tests.test_conf import MEMORY, STOCK_MEMORY, VALUES, redis_layer
 from wsadapter import checks
 from wsadapter.conf import RULES
-from wsadapter.wire.outbox import Priority
+from wsadapter.wire.lanes import Priority
 
 REDIS = redis_layer(["redis://localhost:6379/0"])
 CORE = "channels_redis.core.RedisChannelLayer"

@@ -14,7 +14,7 @@ from wsadapter.conf import RULES, Settings, settings
 from wsadapter.layers import InMemoryChannelLayer
 from wsadapter.store import MemoryStore, RedisStore
 from wsadapter.wire.heartbeat import HeartbeatMode
-from wsadapter.wire.outbox import Priority
+from wsadapter.wire.lanes import Priority
 
 #: For each key, a valid value that is not the default, and what the property makes of it.
 VALUES: dict[str, tuple[Any, Any]] = {

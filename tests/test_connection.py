@@ -31,9 +31,8 @@ from wsadapter.groups import layer_name
 from wsadapter.layers import InMemoryChannelLayer
 from wsadapter.membership import DirectMembership
 from wsadapter.outlet import State
-from wsadapter.wire.lanes import LANE_SIZE
+from wsadapter.wire.lanes import LANE_SIZE, Priority
 from wsadapter.wire.orders import Message
-from wsadapter.wire.outbox import Priority
 
 #: Seconds for what is never expected to happen; and for what is bound to.
 SOON, NEVER = 0.001, 60.0

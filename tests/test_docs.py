@@ -28,7 +28,8 @@ from wsadapter.layers.publishing import MOST_BYTES_AT_ONCE, MOST_POSTS_AT_ONCE
 from wsadapter.layers.redis import MAX_MESSAGE_AGE_SECONDS
 from wsadapter.wire import envelope
 from wsadapter.wire.failures import ErrorCode
-from wsadapter.wire.outbox import Overflow, Priority
+from wsadapter.wire.lanes import Priority
+from wsadapter.wire.outbox import Overflow
 
 PACKAGE = ROOT / "wsadapter"
 PROTOCOL = DOCS["protocol"]

@@ -7,9 +7,8 @@ import asyncio
 import pytest
 
 from wsadapter.inbox import MAX_EVENTS, Inbox
-from wsadapter.wire.lanes import LANE_SIZE, PATIENCE_TURNS
+from wsadapter.wire.lanes import LANE_SIZE, PATIENCE_TURNS, Priority
 from wsadapter.wire.orders import Message
-from wsadapter.wire.outbox import Priority
 
 
 def frame(number: int = 0) -> Message:

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from tests.test_outlet import settle
 from wsadapter.incoming import MAX_BYTES, Incoming
-from wsadapter.wire.lanes import LANE_SIZE, PATIENCE_TURNS
-from wsadapter.wire.outbox import Priority
+from wsadapter.wire.lanes import LANE_SIZE, PATIENCE_TURNS, Priority
 
 
 def holding(*frames: str | bytes) -> Incoming:

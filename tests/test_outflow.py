@@ -15,7 +15,7 @@ from tests.test_outlet import settle
 from wsadapter.close_codes import ClosedBy
 from wsadapter.errors import ConnectionClosed
 from wsadapter.outflow import FRAMES_PER_TURN, Outflow, Taken
-from wsadapter.wire.outbox import Priority
+from wsadapter.wire.lanes import Priority
 from wsadapter.wire.payload import Frame, size_of
 
 URGENT, HIGH, NORMAL, LOW = Priority

@@ -24,8 +24,9 @@ from wsadapter.servers import EXTENSION
 from wsadapter.signals import delivery_failed, message_dropped
 from wsadapter.wire.frames import frame_bytes
 from wsadapter.wire.joined import MAX_JOINED_SIZE
+from wsadapter.wire.lanes import Priority
 from wsadapter.wire.orders import Kick, Message, Push
-from wsadapter.wire.outbox import Overflow, Priority
+from wsadapter.wire.outbox import Overflow
 
 ACCEPT = {"type": "websocket.accept", "subprotocol": None}
 

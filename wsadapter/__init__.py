@@ -87,9 +87,9 @@ if TYPE_CHECKING:
     from wsadapter.wire.batches import Batch as Batch
     from wsadapter.wire.failures import FailureKind as FailureKind
     from wsadapter.wire.health import HealthPolicy as HealthPolicy
+    from wsadapter.wire.lanes import Priority as Priority
     from wsadapter.wire.limits import RateLimit as RateLimit
     from wsadapter.wire.outbox import Overflow as Overflow
-    from wsadapter.wire.outbox import Priority as Priority
     from wsadapter.wire.retries import Retry as Retry
     from wsadapter.wire.views import with_views as with_views
 
@@ -176,11 +176,9 @@ _EXPORTS = {
     "wsadapter.wire.batches": ("Batch",),
     "wsadapter.wire.failures": ("FailureKind",),
     "wsadapter.wire.health": ("HealthPolicy",),
+    "wsadapter.wire.lanes": ("Priority",),
     "wsadapter.wire.limits": ("RateLimit",),
-    "wsadapter.wire.outbox": (
-        "Overflow",
-        "Priority",
-    ),
+    "wsadapter.wire.outbox": ("Overflow",),
     "wsadapter.wire.retries": ("Retry",),
     "wsadapter.wire.views": ("with_views",),
 }

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 from wsadapter.wire.batches import Batch, Collector, as_item
-from wsadapter.wire.outbox import Priority
+from wsadapter.wire.lanes import Priority
 from wsadapter.wire.payload import Frame
 
 Taken = asyncio.Future[bool]

@@ -51,8 +51,8 @@ from wsadapter.store.operations import (
 )
 from wsadapter.wire import orders
 from wsadapter.wire.envelope import RESERVED_PREFIX
+from wsadapter.wire.lanes import Priority
 from wsadapter.wire.orders import Kick, Push
-from wsadapter.wire.outbox import Priority
 from wsadapter.wire.payload import MAX_FRAME_SIZE, Frame, encode, size_of
 from wsadapter.wire.priorities import priority_of
 from wsadapter.wire.stamps import Stamp, check_stampable

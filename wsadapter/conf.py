@@ -23,7 +23,7 @@ from wsadapter.layers.publishing import is_in_memory
 from wsadapter.redis_pool import RedisPool, pool_for
 from wsadapter.store import MemoryStore, RedisStore
 from wsadapter.wire.heartbeat import HeartbeatMode
-from wsadapter.wire.outbox import Priority
+from wsadapter.wire.lanes import Priority
 from wsadapter.wire.priorities import Priorities
 
 OriginRule = Callable[[str, Mapping[str, Any]], bool]

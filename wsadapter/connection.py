@@ -33,9 +33,8 @@ from wsadapter.tasks import Tasks, causes
 from wsadapter.turns import turns
 from wsadapter.wire.conversion import json_reader
 from wsadapter.wire.health import Vitals
-from wsadapter.wire.lanes import LANE_SIZE
+from wsadapter.wire.lanes import LANE_SIZE, Priority
 from wsadapter.wire.orders import Kick, Message, send_event
-from wsadapter.wire.outbox import Priority
 from wsadapter.wire.payload import Frame, encode, encode_binary, encode_text, size_of, to_json
 from wsadapter.wire.priorities import Priorities, priority_of
 from wsadapter.wire.views import choose, project, views_of

@@ -46,11 +46,11 @@ from wsadapter.wire.envelope import MessageId
 from wsadapter.wire.failures import ErrorCode
 from wsadapter.wire.health import HealthPolicy
 from wsadapter.wire.heartbeat import Heartbeat, HeartbeatMode
-from wsadapter.wire.lanes import LANE_SIZE
+from wsadapter.wire.lanes import LANE_SIZE, Priority
 from wsadapter.wire.limits import RateLimit
 from wsadapter.wire.masking import one_line
 from wsadapter.wire.orders import Message, frame_of
-from wsadapter.wire.outbox import Overflow, Priority
+from wsadapter.wire.outbox import Overflow
 from wsadapter.wire.priorities import SUBPROTOCOL, Priorities
 
 logger = logging.getLogger("wsadapter.connection")

@@ -14,8 +14,8 @@ from wsadapter.wire import envelope
 from wsadapter.wire.envelope import Label
 from wsadapter.wire.failures import ErrorCode
 from wsadapter.wire.heartbeat import Heartbeat
+from wsadapter.wire.lanes import Priority
 from wsadapter.wire.limits import RateLimit, TokenBucket, exceeds
-from wsadapter.wire.outbox import Priority
 from wsadapter.wire.payload import Frame, size_of
 from wsadapter.wire.priorities import SUBPROTOCOL, Priorities, read_priority
 

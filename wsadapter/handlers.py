@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 from wsadapter.errors import HandlerError, InvalidMessage
 from wsadapter.wire.conversion import converter
 from wsadapter.wire.envelope import RESERVED_PREFIX, Envelope
+from wsadapter.wire.lanes import Priority
 from wsadapter.wire.limits import RateLimit
-from wsadapter.wire.outbox import Priority
 from wsadapter.wire.retries import Retry
 
 Method = TypeVar("Method", bound=Callable[..., Any])

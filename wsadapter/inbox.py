@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import NamedTuple
 
-from wsadapter.wire.lanes import LANE_SIZE, Lanes
+from wsadapter.wire.lanes import LANE_SIZE, Lanes, Priority
 from wsadapter.wire.orders import Message
-from wsadapter.wire.outbox import Priority
 
 #: Messages of plain Channels code that may wait before further ones are dropped.
 MAX_EVENTS = 1000

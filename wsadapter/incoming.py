@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import NamedTuple
 
-from wsadapter.wire.lanes import LANE_SIZE, Lanes
-from wsadapter.wire.outbox import Priority
+from wsadapter.wire.lanes import LANE_SIZE, Lanes, Priority
 from wsadapter.wire.payload import Frame, size_of
 
 #: Bytes that may wait before that. One more frame passes, so that a large one can be read at all.

@@ -6,11 +6,10 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
+from wsadapter.batching import Taken
 from wsadapter.errors import ConnectionClosed
-from wsadapter.wire.outbox import Priority
+from wsadapter.wire.lanes import Priority
 from wsadapter.wire.payload import Frame, size_of
-
-Taken = asyncio.Future[bool]
 
 #: So many frames that were taken at once leave before others have their turn.
 FRAMES_PER_TURN = 32

@@ -23,8 +23,9 @@ from wsadapter.signals import delivery_failed, message_dropped
 from wsadapter.wire.batches import Batch
 from wsadapter.wire.envelope import PING
 from wsadapter.wire.joined import MAX_JOINED_SIZE, Joined
+from wsadapter.wire.lanes import Priority
 from wsadapter.wire.orders import Message, Push, frame_of, send_event
-from wsadapter.wire.outbox import Outbox, Outcome, Overflow, Priority
+from wsadapter.wire.outbox import Outbox, Outcome, Overflow
 from wsadapter.wire.payload import Frame, size_of
 from wsadapter.wire.views import DEFAULT
 

@@ -20,8 +20,8 @@ import msgspec
 from wsadapter import broadcasting, bulks
 from wsadapter.broadcasting import CommitHook, Publication, Receipt
 from wsadapter.groups import user_id
+from wsadapter.wire.lanes import Priority
 from wsadapter.wire.orders import Kick, Push
-from wsadapter.wire.outbox import Priority
 from wsadapter.wire.payload import Frame
 
 

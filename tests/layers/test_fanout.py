@@ -9,8 +9,8 @@ import pytest
 from channels.exceptions import ChannelFull
 
 from wsadapter.layers.fanout import Fanout, QueueMember
+from wsadapter.wire.lanes import Priority
 from wsadapter.wire.orders import Kick, Message, Push
-from wsadapter.wire.outbox import Priority
 
 PUSH = Push("hello", frozenset({"b"}), Priority.HIGH, True)
 KICK = Kick(4001, "bye", session="s")

@@ -33,7 +33,7 @@ from wsadapter import (
 )
 from wsadapter.consumers import AdapterConsumer
 from wsadapter.repetition import Duplicates
-from wsadapter.wire.outbox import Priority
+from wsadapter.wire.lanes import Priority
 
 logger = logging.getLogger("tests.project.endpoints")
 

@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wsadapter.wire.lanes import PATIENCE_TURNS, Lanes
-from wsadapter.wire.outbox import Priority
+from wsadapter.wire.lanes import PATIENCE_TURNS, Lanes, Priority
 
 URGENT, HIGH, NORMAL, LOW = Priority.URGENT, Priority.HIGH, Priority.NORMAL, Priority.LOW
 

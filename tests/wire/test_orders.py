@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wsadapter.wire.lanes import Priority
 from wsadapter.wire.orders import KICK, PUSH, Kick, Push, push, send_event
-from wsadapter.wire.outbox import Priority
 from wsadapter.wire.stamps import Stamp
 
 frames = st.text() | st.binary()

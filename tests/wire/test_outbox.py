@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from wsadapter.wire.outbox import Outbox, Outcome, Overflow, Priority
+from wsadapter.wire.lanes import Priority
+from wsadapter.wire.outbox import Outbox, Outcome, Overflow
 
 NORMAL, HIGH, LOW, URGENT = Priority.NORMAL, Priority.HIGH, Priority.LOW, Priority.URGENT
 

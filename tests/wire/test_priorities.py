@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from wsadapter.errors import InvalidMessage
 from wsadapter.wire.failures import ErrorCode
-from wsadapter.wire.outbox import Priority
+from wsadapter.wire.lanes import Priority
 from wsadapter.wire.payload import encode, to_json
 from wsadapter.wire.priorities import SUBPROTOCOL, priority_of, read_priority
 

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections import deque
+from enum import IntEnum
 from typing import Generic, TypeVar
 
-from wsadapter.wire.outbox import Priority
-
 Item = TypeVar("Item")
+
+
+class Priority(IntEnum):
+    """The four lanes, each way. Order is a promise within a lane, not between lanes."""
+
+    URGENT = 0
+    HIGH = 1
+    NORMAL = 2
+    LOW = 3
+
 
 #: How much may wait in one lane, where nothing else is said.
 LANE_SIZE = 100

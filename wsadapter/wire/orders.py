@@ -13,7 +13,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from wsadapter.close_codes import check_code
 from wsadapter.wire.frames import frame_bytes
-from wsadapter.wire.outbox import Priority
+from wsadapter.wire.lanes import Priority
 from wsadapter.wire.payload import Frame, size_of
 from wsadapter.wire.stamps import Stamp, stamped
 

@@ -4,19 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from enum import Enum, IntEnum
+from enum import Enum
 from typing import Generic, NamedTuple, TypeVar
 
+from wsadapter.wire.lanes import Priority
+
 Item = TypeVar("Item")
-
-
-class Priority(IntEnum):
-    """The lanes of an outbox. Order is a promise within a lane, not between lanes."""
-
-    URGENT = 0
-    HIGH = 1
-    NORMAL = 2
-    LOW = 3
 
 
 class Overflow(Enum):

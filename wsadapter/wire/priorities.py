@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from wsadapter.errors import InvalidMessage
 from wsadapter.wire.envelope import label_of
 from wsadapter.wire.failures import ErrorCode
-from wsadapter.wire.outbox import Priority
+from wsadapter.wire.lanes import Priority
 from wsadapter.wire.payload import Frame
 
 #: A client that connects with this subprotocol may give its messages a ``priority``.
