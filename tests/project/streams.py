@@ -83,11 +83,8 @@ async def ticking(symbol: str, count: int) -> AsyncIterator[Tick]:
 
 @stream
 async def summarising(incoming: AsyncIterator[Reading]) -> Summary:
-    summary = Summary(0)
-    async for reading in incoming:
-        summary.count += 1
-        summary.highest = max(reading.celsius, summary.highest or reading.celsius)
-    return summary
+    values = [reading.celsius async for reading in incoming]
+    return Summary(len(values), max(values, default=None))
 
 
 @stream
@@ -98,7 +95,7 @@ async def translating(incoming: AsyncIterator[Word]) -> AsyncIterator[Translatio
 
 strict = stream(on_invalid="end")(summarising.function)
 numbered = stream(sequence=True)(ticking.function)
-batching = stream(batch=Batch(max_items=100, max_delay=5))(ticking.function)
+batching = stream(batch=Batch(max_items=100, max_delay=60))(ticking.function)
 
 
 # Back-pressure
@@ -179,7 +176,7 @@ class Desk(AdapterConsumer):
 
 class Board(AdapterConsumer):
     groups = ["board"]
-    batch = Batch(max_delay=0.5)
+    batch = Batch(max_items=100, max_delay=60)
 
 
 # What arrives, by its priority and rate
@@ -196,7 +193,8 @@ async def sorting(
 
 async def until_received(connection: Connection, frames: int) -> None:
     while connection.stats.messages_in < frames:
-        await connection.ends_within(POLL_SECONDS)
+        if await connection.ends_within(POLL_SECONDS):
+            return
 
 
 class Hold(msgspec.Struct):
