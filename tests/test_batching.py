@@ -339,3 +339,16 @@ def meant(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return text
+
+
+async def test_what_is_awaited_and_what_is_not_may_be_kept_apart_in_order(clock: Clock) -> None:
+    box = Box(max_items=9)
+    first, second = taken(), taken()
+    box.collect("1", NORMAL, first, apart=True)
+    box.collect("2", NORMAL, apart=True)
+    box.collect("3", NORMAL, apart=True)
+    box.collect("4", NORMAL, second, apart=True)
+    box.flush_all()
+    assert box.messages == [[1], [2, 3], [4]]
+    assert [sent.waiting for sent in box.sent] == [[first], [], [second]]
+    assert clock.pending == 0

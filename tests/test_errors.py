@@ -226,3 +226,9 @@ def test_the_timeouts_of_a_connection_are_caught_together() -> None:
 def test_a_frame_that_did_not_leave_in_time_was_taken_back_unless_it_says_otherwise() -> None:
     assert WriteTimeout("too late").withdrawn
     assert not WriteTimeout("too late", withdrawn=False).withdrawn
+
+
+@pytest.mark.parametrize("seconds", [-1, float("nan"), float("inf")])
+def test_nobody_is_told_to_wait_for_what_is_no_time(seconds: float) -> None:
+    with pytest.raises(ValueError, match="no number of seconds to wait"):
+        errors.Exhausted(retry_after=seconds)

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from wsadapter.inbox import MAX_EVENTS, Inbox
+from wsadapter.incoming import MAX_BYTES
 from wsadapter.wire.lanes import LANE_SIZE, PATIENCE_TURNS, Priority
 from wsadapter.wire.orders import Message
 
@@ -164,3 +165,22 @@ async def test_one_full_lane_makes_the_browser_wait_until_something_leaves_it(
         await turns_of_the_loop()
     assert not inbox.full
     assert len(inbox) == 4 * (LANE_SIZE - 1) + 1 - taken_before
+
+
+def test_all_lanes_together_are_bounded_in_bytes() -> None:
+    inbox = Inbox()
+    large = {"type": "websocket.receive", "text": "x" * (MAX_BYTES // 2)}
+    inbox.put_frame(large, Priority.LOW)
+    assert not inbox.full
+    inbox.put_frame(large, Priority.URGENT)
+    assert inbox.full
+    inbox.pop()
+    assert not inbox.full
+
+
+def test_one_large_frame_passes() -> None:
+    inbox = Inbox()
+    inbox.put_frame({"type": "websocket.receive", "bytes": b"x" * (2 * MAX_BYTES)})
+    assert inbox.full
+    assert len(inbox.pop()["bytes"]) == 2 * MAX_BYTES
+    assert not inbox.full

@@ -577,6 +577,23 @@ async def test_uvicorn_waits_as_long_as_it_is_told_for_the_clients_close(
     assert calls.seconds == [1.5]
 
 
+async def test_uvicorn_listens_only_so_long_to_a_client_that_goes_on_after_our_close(
+    uvicorn: Callable[..., Peer],
+) -> None:
+    peer = uvicorn(ws_ping_interval=None)
+    protocol = await peer.open()
+    servers.limit_closing(peer.send, 1.5)
+    protocol.loop = calls = Calls()
+    await peer.send({"type": "websocket.close", "code": 4000})
+    for _ in range(servers.FAREWELL_FRAMES):
+        protocol.frames, protocol.curr_msg_data_type = [b"more"], "text"
+        protocol.send_receive_event_to_app()
+    assert calls.seconds == [1.5]
+    protocol.frames = [b"more"]
+    protocol.send_receive_event_to_app()
+    assert calls.seconds == [1.5, servers.FAREWELL_SECONDS]
+
+
 def test_daphne_waits_as_long_as_it_is_told_for_the_clients_close(
     daphne: Callable[..., DaphnePeer],
 ) -> None:

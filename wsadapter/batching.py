@@ -34,10 +34,22 @@ class Batching:
         self._timers: dict[Priority, asyncio.TimerHandle] = {}
         self._waiting: dict[Priority, list[Taken]] = {}
 
-    def collect(self, frame: Frame, priority: Priority, taken: Taken | None = None) -> bool:
+    def collect(
+        self,
+        frame: Frame,
+        priority: Priority,
+        taken: Taken | None = None,
+        *,
+        apart: bool = False,
+    ) -> bool:
         """Collect a frame, unless it has to leave by itself: what is urgent, or binary.
 
         What has been collected in its lane leaves before it then.
+
+        Args:
+            taken: whoever waits for it.
+            apart: keep what somebody waits for apart from what nobody does. Where much waits for
+                the client, the one may not be dropped, and the other has to be bounded.
 
         Returns:
             Whether it was collected.
@@ -47,6 +59,9 @@ class Batching:
         if isinstance(frame, bytes):
             self.flush(priority)
             return False
+        is_alike = (taken is not None) is (priority in self._waiting)
+        if apart and not is_alike:
+            self.flush(priority)
         self._add(as_item(frame), priority, taken)
         return True
 

@@ -176,7 +176,7 @@ class EndpointConsumer(AdapterConsumer):
         """Call the function; the connection ends as it does."""
         try:
             ending = await self._converse(arguments)
-        except asyncio.CancelledError:  # by whomever: nobody talks with this client any more
+        except BaseException:  # such as being cancelled: nobody talks with this client any more
             self.connection.close_soon(CloseCode.INTERNAL_ERROR, "internal error")
             raise
         self.connection.close_soon(*ending, drain=True)

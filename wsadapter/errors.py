@@ -30,6 +30,7 @@ code that reads a `Connection` itself gets it raised, and goes on reading as it 
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
 from wsadapter.close_codes import ClosedBy, check_code
@@ -142,7 +143,7 @@ class Failure(WSAdapterError):
         retry_after: seconds after which the client may try again.
 
     Raises:
-        ValueError: no such close code may be sent.
+        ValueError: no such close code may be sent, or nobody can wait for so long.
     """
 
     kind: ClassVar[FailureKind]
@@ -164,6 +165,8 @@ class Failure(WSAdapterError):
         self.retry_after = None if retry_after is None else float(retry_after)
         super().__init__(self.message)
         check_code(self.close_code)
+        if self.retry_after is not None and not 0 <= self.retry_after < math.inf:
+            raise ValueError(f"{retry_after} is no number of seconds to wait; give one from 0.")
 
 
 class Transient(Failure):

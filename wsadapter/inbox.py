@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import NamedTuple
 
+from wsadapter.incoming import MAX_BYTES
 from wsadapter.wire.lanes import LANE_SIZE, Lanes, Priority
-from wsadapter.wire.orders import Message
+from wsadapter.wire.orders import Message, frame_of
+from wsadapter.wire.payload import size_of
 
 #: Messages of plain Channels code that may wait before further ones are dropped.
 MAX_EVENTS = 1000
@@ -18,6 +20,8 @@ class Entry(NamedTuple):
     message: Message
     #: The lane of a frame; None for an event.
     lane: Priority | None
+    #: Of a frame, in bytes.
+    size: int = 0
 
 
 class Inbox:
@@ -35,6 +39,7 @@ class Inbox:
         self._waiting: Lanes[Entry] = Lanes()
         # How many frames wait in each lane, and how many events in all.
         self._frames: dict[Priority, int] = {}
+        self._bytes = 0
         self._events = 0
         self._room: asyncio.Event | None = None
 
@@ -43,8 +48,9 @@ class Inbox:
 
     @property
     def full(self) -> bool:
-        """Whether the browser has to wait: some lane has no room."""
-        return any(count >= self._max_frames for count in self._frames.values())
+        """Whether the browser has to wait: some lane has no room, or all together are too large."""
+        too_many = any(count >= self._max_frames for count in self._frames.values())
+        return too_many or self._bytes >= MAX_BYTES
 
     async def room(self) -> None:
         """Wait until the browser may send on."""
@@ -54,8 +60,10 @@ class Inbox:
 
     def put_frame(self, message: Message, priority: Priority = Priority.NORMAL) -> None:
         """Queue a frame of the browser."""
+        size = size_of(frame_of(message))
         self._frames[priority] = self._frames.get(priority, 0) + 1
-        self._waiting.put(Entry(message, priority), priority)
+        self._bytes += size
+        self._waiting.put(Entry(message, priority, size), priority)
 
     def put_event(self, message: Message) -> bool:
         """Queue a message of the layer. Returns whether there was room."""
@@ -68,11 +76,12 @@ class Inbox:
 
     def pop(self) -> Message:
         """The message whose turn it is; the inbox must not be empty."""
-        message, lane = self._waiting.pop()
+        message, lane, size = self._waiting.pop()
         if lane is None:
             self._events -= 1
         else:
             self._frames[lane] -= 1
+            self._bytes -= size
             if self._room is not None:
                 self._room.set()
         return message

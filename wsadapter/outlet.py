@@ -364,11 +364,13 @@ class Outlet:
         return (
             self._batching is not None
             and self.state in (State.CONNECTING, State.OPEN)
-            and self._batching.collect(frame, priority, taken)
+            and self._batching.collect(frame, priority, taken, apart=self._is_half_full())
         )
 
+    def _is_half_full(self) -> bool:
+        return self._outbox.queued_bytes * 2 > self._outbox.max_bytes
+
     def _send_batch(self, frame: str, priority: Priority, waiting: list[Taken]) -> None:
-        """What a sender waits for makes all that leaves with it something that is not dropped."""
         outgoing = Outgoing(send_event(frame), size_of(frame))
         if waiting:
             outgoing.taken = asyncio.get_running_loop().create_future()

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from functools import cache, partial
 from typing import Any, Protocol, cast
+from weakref import ref
 
 from channels.sessions import InstanceSessionWrapper
 
@@ -26,6 +27,12 @@ PLAIN_BYTES = 64 * 1024
 #: The ASGI extension of a server that takes ready frames: ``{"writer": FrameWriter}``. The object
 #: whose method ``send`` is has the same writer as its attribute ``frame_writer``.
 EXTENSION = "wsadapter.frames"
+
+#: What a client may still send after we have closed, before it is not listened to any more.
+FAREWELL_FRAMES = 64
+FAREWELL_BYTES = 1024 * 1024
+#: How long it then has to read what we have sent.
+FAREWELL_SECONDS = 1.0
 
 _UVICORN = ("uvicorn.protocols.websockets.websockets_sansio_impl", "WebSocketsSansIOProtocol")
 _OLD_UVICORN = ("uvicorn.protocols.websockets.websockets_impl", "WebSocketProtocol")
@@ -149,6 +156,7 @@ def limit_closing(send: Send, seconds: float) -> None:
     """
     if (protocol := _uvicorn_protocol(send)) is not None:
         protocol.close_timeout = seconds
+        _Farewell.begin(protocol)
     elif (protocol := _daphne_protocol(send)) is not None:
         protocol.closeHandshakeTimeout = seconds
 
@@ -175,6 +183,37 @@ def hear_no_more(send: Send) -> None:
     """
     if (protocol := _uvicorn_protocol(send)) is not None:
         protocol.transport.pause_reading()
+
+
+class _Farewell:
+    """What a client still sends on uvicorn after we have closed: some of it, and not for ever.
+
+    Uvicorn throws it away without a pause, so that uvloop never comes to anything else, its
+    timers included: one client could stop everybody.
+    """
+
+    def __init__(self, protocol: Any) -> None:
+        self._protocol = ref(protocol)  # which has this: no circle
+        self._frames = 0
+        self._bytes = 0
+
+    @classmethod
+    def begin(cls, protocol: Any) -> None:
+        protocol.send_receive_event_to_app = cls(protocol).hear
+
+    def hear(self) -> None:
+        """In place of the protocol's own method, which is called for each message."""
+        protocol = self._protocol()
+        if protocol is None:
+            return
+        if protocol.close_sent:
+            self._frames += 1
+            self._bytes += sum(map(len, protocol.frames))
+        type(protocol).send_receive_event_to_app(protocol)
+        if self._frames > FAREWELL_FRAMES or self._bytes > FAREWELL_BYTES:
+            self._frames = self._bytes = 0
+            protocol.transport.pause_reading()
+            protocol.loop.call_later(FAREWELL_SECONDS, protocol.transport.abort)
 
 
 def is_closing(send: Send) -> bool:

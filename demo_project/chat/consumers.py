@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 
 from channels.db import database_sync_to_async as in_database
@@ -23,6 +24,7 @@ from demo_project.chat.wire import (
 )
 from demo_project.consumers import Visitor
 from wsadapter import (
+    Exhausted,
     Fatal,
     Priority,
     RateLimit,
@@ -42,6 +44,7 @@ class Chat(Visitor):
     allow_anonymous = False
 
     room = ""
+    flooding: asyncio.Task[None] | None = None
 
     async def connect(self) -> None:
         await self.accept()
@@ -52,7 +55,11 @@ class Chat(Visitor):
         await seats.leave(self.connection.client_id)
         await self._tell_people(self.room)
 
-    @handler("chat.enter", retry=Retry(attempts=3, first_delay_seconds=0.5))
+    @handler(
+        "chat.enter",
+        rate_limit=RateLimit(5),
+        retry=Retry(attempts=3, first_delay_seconds=0.5),
+    )
     async def enter(self, message: Enter) -> Entered:
         await seats.take(self.connection.client_id, message.room, self.user)
         await self._move(message.room)
@@ -67,13 +74,13 @@ class Chat(Visitor):
     async def say(self, message: Say) -> Line:
         return await in_database(history.say)(self.room, self.user, message.text)
 
-    @handler("chat.typing")
+    @handler("chat.typing", rate_limit=RateLimit(5))
     async def typing(self) -> None:
         typing = Typing(self.room, self.user.get_username())
         this_tab = self.connection.client_id
         await asend_to_group(group_of(self.room), typing, exclude=[this_tab])
 
-    @handler("chat.look")
+    @handler("chat.look", rate_limit=RateLimit(10))
     async def look(self, message: Look) -> list[Line]:
         return await in_database(history.page)(self.room, message)
 
@@ -85,10 +92,13 @@ class Chat(Visitor):
 
     @handler("chat.flood", rate_limit=RateLimit(0.2, burst=1))
     async def start_flood(self) -> None:
+        if self.flooding is not None and not self.flooding.done():
+            raise Exhausted("One flood at a time: this tab has not read the last one.")
         moderator = await get_user_model().objects.aget(username=MODERATOR)
         spam = await in_database(history.say)(self.room, self.user, SPAM)
         remove = partial(in_database(history.remove), self.room, spam.sequence, moderator)
-        self.connection.create_task(flood(self.connection, spam.sequence, remove))
+        flooding = flood(self.connection, spam.sequence, remove)
+        self.flooding = self.connection.create_task(flooding)
 
     async def _move(self, room: str) -> None:
         """What is said from now on arrives; what was said before is history."""

@@ -74,7 +74,7 @@ class People(msgspec.Struct, tag_field="type", tag="chat.people"):
 
 
 class Enter(msgspec.Struct):
-    room: str
+    room: Annotated[str, msgspec.Meta(max_length=50)]
 
 
 class Entered(msgspec.Struct):

@@ -441,3 +441,34 @@ async def test_pushes_are_dropped_and_what_the_stream_sends_is_not(
     assert event["code"] == 1000
     await client.leave()
     assert not log.tracebacks
+
+
+async def test_pushes_beside_what_the_stream_sends_are_bounded_all_the_same(
+    browser: Connect, watched: Watched
+) -> None:
+    largest = 0
+
+    @stream(
+        batch=Batch(max_items=3, max_delay=NEVER),
+        groups=["red"],
+        max_outbox_size=5000,
+    )
+    async def feed(connection: Connection) -> AsyncIterator[int]:
+        nonlocal largest
+        watched.begun.set()
+        await watched.go_on.wait()
+        for number in range(90):
+            yield number
+            await asend_to_group("red", BULKY)
+            await asend_to_group("red", BULKY)
+            largest = max(largest, connection.stats.queued_bytes)
+
+    client = browser(feed.as_asgi(), takes=1)
+    await held_up(client, watched)
+    watched.go_on.set()
+    await settle()
+    while (event := await client.event())["type"] != "websocket.close":
+        pass
+    assert event["code"] == 3008
+    assert largest < 3 * 5000
+    await client.leave(3008)

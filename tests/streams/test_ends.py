@@ -811,3 +811,19 @@ async def test_a_clean_up_that_awaits_is_not_cut_short_where_sending_was_held_up
     await end(client)
     await client.leave()
     assert watched.notes == ["over"]
+
+
+@pytest.mark.parametrize("error", [GeneratorExit(), Fatal("half \ud800")], ids=["exit", "failure"])
+async def test_whatever_leaves_a_function_closes_its_connection(
+    browser: Connect, error: BaseException
+) -> None:
+    @stream
+    async def broken() -> AsyncIterator[int]:
+        raise error
+        yield 1
+
+    client = browser(broken.as_asgi())
+    await client.open()
+    while (event := await client.event())["type"] != "websocket.close":
+        pass
+    assert event["code"] in (1011, 3501)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from itertools import pairwise
@@ -23,7 +24,7 @@ from tests.deployment import Deployment, DjangoServer, ServerKind, one_server
 from tests.processes import Process
 from tests.project.streams import FILLING, KIBIBYTE, LANE_SIZE, Article
 from tests.redis_server import RedisServer
-from tests.system.client import Client, Closed, connected
+from tests.system.client import PATIENCE_SECONDS, Client, Closed, connected
 from tests.system.memory import forget_peak, growth
 from tests.system.notes import noted, until_noted
 from tests.system.stubborn_client import StubbornClient, serialised, stubborn
@@ -691,6 +692,27 @@ async def test_retries_that_are_used_up_are_the_clients_to_hear_of(server: Djang
             await client.request("despair")
     assert str(failure.value) == "failed after 3 retries: attempt 4 failed"
     assert (failure.value.code, failure.value.kind) == ("exhausted", FailureKind.EXHAUSTED)
+
+
+def test_a_client_that_sends_on_after_the_end_is_let_go_and_holds_up_nobody(
+    server: DjangoServer,
+) -> None:
+    frames = serialised("hi") * 1000
+    with (
+        opened(server, "translating/") as other,
+        stubborn(server, "/streams/ticking/acme/?count=1") as rude,
+    ):
+        rude.socket.settimeout(PATIENCE_SECONDS)
+        with pytest.raises(ConnectionError):
+            send_on(rude, frames)
+        assert other.request({"text": "on"}) == {"text": "no", "length": 2}
+
+
+def send_on(client: StubbornClient, frames: bytes) -> None:
+    """Send until the other side has had enough, or all patience is at its end."""
+    deadline = time.monotonic() + 2 * PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        client.socket.sendall(frames)
 
 
 def test_nothing_of_this_left_a_traceback(server: DjangoServer) -> None:

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from wsadapter.errors import EncodeError, InvalidMessage
+from wsadapter.errors import EncodeError, Fatal, InvalidMessage
 from wsadapter.wire import envelope
-from wsadapter.wire.envelope import Envelope, decode, failure, heartbeat, reply
+from wsadapter.wire.envelope import Envelope, decode, failed, failure, heartbeat, reply
 from wsadapter.wire.failures import ErrorCode
 from wsadapter.wire.payload import to_json
 
@@ -259,3 +259,10 @@ def test_a_failure_says_when_the_message_would_be_taken(
     assert body.get("retry_after") == told
     assert ("retry_after" in body) is (seconds is not None)
     assert (body["type"], body["id"], body["code"]) == ("ws:error", 7, "rate_limited")
+
+
+def test_half_a_character_in_a_sentence_is_no_obstacle() -> None:
+    error = InvalidMessage(ErrorCode.INVALID, "No \ud800.", path="$.\udfff")
+    body = json.loads(failure(error))
+    assert (body["message"], body["path"]) == ("No ?.", "$.?")
+    assert json.loads(failed(Fatal("No \ud800.", code="\ud800")))["message"] == "No ?."

@@ -156,15 +156,20 @@ def _error(
     body: dict[str, Any] = {
         "type": "ws:error",
         "id": id,
-        "code": code,
+        "code": _sendable(code),
         "kind": kind or kind_of(code),
-        "message": message,
+        "message": _sendable(message),
     }
     if path is not None:
-        body["path"] = path
+        body["path"] = _sendable(path)
     if retry_after is not None:
         body["retry_after"] = round(retry_after, 3)
     return to_json(body)
+
+
+def _sendable(text: str) -> str:
+    """Without halves of surrogate pairs, which a sentence about somebody's text may quote."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _id(value: dict[str, Any]) -> MessageId | None:
