@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Collection
-from typing import Any, ClassVar, Literal, TypeVar, Unpack, get_args, overload
+from typing import Any, ClassVar, Literal, Unpack, get_args, overload
 
 from wsadapter.attributes import is_count
 from wsadapter.close_codes import FINISHED_CODES, CloseCode
@@ -24,8 +24,6 @@ from wsadapter.wire.stamps import Stamp, check_stampable, stamped
 from wsadapter.wire.views import DEFAULT, view_names
 
 OnInvalid = Literal["skip", "end"]
-
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class StreamOptions(Options, total=False):

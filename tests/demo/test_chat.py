@@ -7,7 +7,6 @@ import json
 import os
 import re
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Any
@@ -18,7 +17,6 @@ from playwright.sync_api import Browser, WebSocketRoute, expect
 
 from tests.demo.chat import WITHIN_MS, ChatPage, chat_url
 from tests.demo.demo import Demo
-from tests.processes import Process, free_port, is_free
 from wsadapter import CloseCode, ConnectionClosed
 from wsadapter.client import FailureKind, RequestError, connect
 
@@ -36,28 +34,6 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
 @pytest.fixture(scope="module")
 def whole_demo(demo: Demo) -> str:
     return demo.address
-
-
-@pytest.fixture(scope="module")
-def runserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    directory, port = tmp_path_factory.mktemp("runserver"), free_port()
-    process = Process(
-        [sys.executable, "manage.py", "runserver", "--noreload", str(port)],
-        log_path=directory / "runserver.log",
-        environment={
-            "DJANGO_SETTINGS_MODULE": "demo_project.settings",
-            "DEMO_DATABASE": str(directory / "demo.sqlite3"),
-        },
-    )
-    process.until_ready(lambda: not is_free(port))
-    yield f"http://127.0.0.1:{port}/"
-    process.kill()
-
-
-@pytest.fixture(params=["whole_demo", "runserver"])
-def address(request: pytest.FixtureRequest) -> str:
-    """Of two processes of uvicorn with Redis, and of daphne alone."""
-    return str(request.getfixturevalue(request.param))
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -15,7 +14,6 @@ from playwright.sync_api import Browser, Page, expect
 from demo_project import endpoints
 from tests.demo.demo import Demo
 from tests.demo.page import WITHIN_MS
-from tests.processes import Process, free_port, is_free
 from wsadapter import StoreUnavailable
 
 MIB = 1024**2
@@ -76,28 +74,6 @@ def whole_demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     demo.until_started()
     yield demo.address
     demo.terminate()
-
-
-@pytest.fixture(scope="module")
-def runserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    directory, port = tmp_path_factory.mktemp("runserver"), free_port()
-    process = Process(
-        [sys.executable, "manage.py", "runserver", "--noreload", str(port)],
-        log_path=directory / "runserver.log",
-        environment={
-            "DJANGO_SETTINGS_MODULE": "demo_project.settings",
-            "DEMO_DATABASE": str(directory / "demo.sqlite3"),
-        },
-    )
-    process.until_ready(lambda: not is_free(port))
-    yield f"http://127.0.0.1:{port}/"
-    process.kill()
-
-
-@pytest.fixture(params=["whole_demo", "runserver"])
-def address(request: pytest.FixtureRequest) -> str:
-    """Of two processes of uvicorn with Redis, and of daphne alone."""
-    return str(request.getfixturevalue(request.param))
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from channels.layers import get_channel_layer
 
 from tests.consumers.browser import Browser, Closed
 from tests.consumers.conftest import Log
+from tests.endpoints.conftest import Watched
 from tests.waiting import aeventually
 from wsadapter import (
     Connection,
@@ -33,19 +34,6 @@ from wsadapter.layers import InMemoryChannelLayer
 from wsadapter.signals import client_connected, client_disconnected
 
 Connect = Callable[..., Browser]
-
-
-class Watched:
-    """What an endpoint's function noted, and events that it waits for or sets."""
-
-    def __init__(self) -> None:
-        self.notes: list[Any] = []
-        self.begun, self.go_on, self.over = asyncio.Event(), asyncio.Event(), asyncio.Event()
-
-
-@pytest.fixture
-def watched() -> Watched:
-    return Watched()
 
 
 # It accepts, runs and closes

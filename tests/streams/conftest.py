@@ -1,25 +1,7 @@
-"""A stream is a consumer: its browser and its log are theirs."""
+"""A stream is an endpoint: its browser, its log and its notes are theirs."""
 
 from __future__ import annotations
 
-import asyncio
-from typing import Any
-
-import pytest
-
-from tests.consumers.conftest import browser, log
+from tests.endpoints.conftest import Watched, browser, log, watched
 
 __all__ = ["Watched", "browser", "log", "watched"]
-
-
-class Watched:
-    """What a stream's function noted, and events that it waits for or sets."""
-
-    def __init__(self) -> None:
-        self.notes: list[Any] = []
-        self.begun, self.go_on, self.over = asyncio.Event(), asyncio.Event(), asyncio.Event()
-
-
-@pytest.fixture
-def watched() -> Watched:
-    return Watched()
