@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.contrib.auth import get_user_model
 
 NAMES = ("ada", "grace")
-MODERATOR = "ada"  # of the chat
+MODERATOR = "ada"  # of the chat; in the admin she may do everything
 PASSWORD = "wsadapter"  # shown to everyone who starts the demo
 
 
@@ -15,4 +15,4 @@ def make_accounts() -> None:
     for name in NAMES:
         if not users.filter(username=name).exists():
             users.create_user(name, password=PASSWORD)
-    users.filter(username=MODERATOR).update(is_staff=True)
+    users.filter(username=MODERATOR).update(is_staff=True, is_superuser=True)

@@ -29,9 +29,11 @@ INSTALLED_APPS = [
     "demo_project",  # before daphne: its runserver says what one process cannot do
     "demo_project.chat",
     "daphne",
+    "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
+    "django.contrib.messages",
     "django.contrib.staticfiles",
     "channels",
     "wsadapter",
@@ -43,6 +45,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 
@@ -54,6 +57,7 @@ TEMPLATES = [
             "context_processors": [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
             ]
         },
     }
@@ -95,6 +99,7 @@ else:
 WSADAPTER = {
     "LEASE_SECONDS": 6,
     "BEAT_SECONDS": 2,
+    "DRAIN_SECONDS": 1,  # whoever stops the demo does not want to wait
     "PRIORITIES": {"chat.typing": Priority.LOW},
 }
 

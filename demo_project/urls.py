@@ -1,5 +1,6 @@
-"""The HTTP routes: the three pages, logging in, the status, and one route per button."""
+"""The HTTP routes: the pages, the admin, logging in, the status, and one route per button."""
 
+from django.contrib import admin
 from django.contrib.auth.views import LoginView, LogoutView
 from django.contrib.staticfiles.urls import staticfiles_urlpatterns
 from django.urls import path
@@ -13,6 +14,7 @@ urlpatterns = [
     path("conversation/", conversation, name="conversation"),
     path("chat/", chat, name="chat"),
     path("status/", status, name="status"),
+    path("admin/", admin.site.urls),
     path("login/", LoginView.as_view(template_name="demo/login.html"), name="login"),
     path("logout/", LogoutView.as_view(), name="logout"),
     *(path(f"do/{b.name}/", b.view, name=b.name) for b in BUTTONS if b.view is not None),

@@ -10,6 +10,9 @@ from typing import NoReturn
 
 import pytest
 
+#: Where `scripts/test` unpacks what it does not install: a proxy that is installed begins to serve.
+UNPACKED = Path(__file__).parent.parent / ".venv/debian"
+
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -42,3 +45,13 @@ def chromium_executable() -> str:
     return next(filter(None, found), None) or absent(
         "Chromium", "install chromium or google-chrome"
     )
+
+
+def proxy_executable(name: str) -> str:
+    """nginx stands where only the administrator's PATH leads to."""
+    places = (os.environ.get("PATH", os.defpath), "/usr/sbin", *_unpacked())
+    return shutil.which(name, path=os.pathsep.join(places)) or absent(name, f"install {name}")
+
+
+def _unpacked() -> tuple[str, str]:
+    return str(UNPACKED / "usr/bin"), str(UNPACKED / "usr/sbin")

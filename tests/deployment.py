@@ -13,7 +13,7 @@ import shutil
 import ssl
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
@@ -28,7 +28,12 @@ Layer = Literal[
     "wsadapter-redis", "wsadapter-memory", "channels-pubsub", "channels-core", "channels-memory"
 ]
 #: "uvicorn-frames" is uvicorn with wsadapter's own protocol, which takes ready frames.
-ServerKind = Literal["daphne", "uvicorn", "uvicorn-frames", "gunicorn"]
+#: "uvicorn-workers" is a supervisor with two of them.
+ServerKind = Literal[
+    "daphne", "uvicorn", "uvicorn-frames", "uvicorn-workers", "hypercorn", "gunicorn"
+]
+
+APPLICATION = "tests.project.asgi:application"
 
 # As in the tests themselves, a warning is an error.
 PYTHON = (sys.executable, "-W", "error")
@@ -45,18 +50,25 @@ class Certificate:
         return ssl.create_default_context(cafile=str(self.path))
 
 
-def server_command(kind: ServerKind, port: int, certificate: Certificate | None) -> list[str]:
-    asgi, wsgi = "tests.project.asgi:application", "tests.project.wsgi:application"
+def server_command(
+    kind: ServerKind, port: int, certificate: Certificate | None, asgi: str = APPLICATION
+) -> list[str]:
+    wsgi = "tests.project.wsgi:application"
     if kind == "daphne":
         command = ["daphne", *daphne_address(port, certificate), asgi]
     elif kind == "gunicorn":
         assert certificate is None, "no test needs gunicorn with TLS"
         command = ["gunicorn", "--bind", f"127.0.0.1:{port}", "--no-control-socket", wsgi]
+    elif kind == "hypercorn":
+        assert certificate is None, "no test needs hypercorn with TLS"
+        # Without workers: what runs in a child of hypercorn's learns of no signal.
+        command = ["hypercorn", "--workers", "0", "--bind", f"127.0.0.1:{port}", asgi]
     else:
         frames = kind == "uvicorn-frames"
         protocol = "wsadapter.uvicorn:WebSocketProtocol" if frames else "websockets-sansio"
         options = ["--port", str(port), *uvicorn_tls(certificate)]
-        command = ["uvicorn", "--ws", protocol, *options, asgi]
+        workers = ["--workers", "2"] if kind == "uvicorn-workers" else []
+        command = ["uvicorn", "--ws", protocol, *options, *workers, asgi]
     # Twisted's TLS calls what pyOpenSSL deprecates: its warnings stay warnings.
     strict = kind != "daphne" or certificate is None
     return [*(PYTHON if strict else [sys.executable]), "-m", *command]
@@ -84,6 +96,7 @@ class Deployment:
         redis_url: None for a site without Redis.
         layer: the channel layer, by the name it has in tests/project/settings.py.
         adapter: the setting WSADAPTER.
+        application: the ASGI application that its servers serve.
     """
 
     def __init__(
@@ -94,8 +107,10 @@ class Deployment:
         redis_url: str | None,
         layer: Layer = "wsadapter-redis",
         adapter: Mapping[str, Any] | None = None,
+        application: str = APPLICATION,
     ) -> None:
         self.directory = directory
+        self.application = application
         self.redis_url = redis_url
         self.environment = {
             "DJANGO_SETTINGS_MODULE": "tests.project.settings",
@@ -114,15 +129,43 @@ class Deployment:
         certificate: Certificate | None = None,
     ) -> DjangoServer:
         """Start a server; with a certificate it speaks TLS only."""
+        server = self._start(kind, port=port or free_port(), certificate=certificate)
+        server.until_ready(server.answers)
+        return server
+
+    def servers(
+        self, kind: ServerKind, environments: Sequence[Mapping[str, str]]
+    ) -> list[DjangoServer]:
+        """Start several servers at once.
+
+        Args:
+            environments: for each, what it has on top of the environment of the site.
+        """
+        servers = [
+            self._start(kind, port=free_port(), environment=environment)
+            for environment in environments
+        ]
+        for server in servers:
+            server.until_ready(server.answers)
+        return servers
+
+    def _start(
+        self,
+        kind: ServerKind,
+        *,
+        port: int,
+        certificate: Certificate | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> DjangoServer:
         server = DjangoServer(
             kind,
-            port or free_port(),
+            port,
             certificate=certificate,
+            application=self.application,
             log_path=self._log_path(kind),
-            environment=self.environment,
+            environment={**self.environment, **(environment or {})},
         )
         self._started.append(server)
-        server.until_ready(server.answers)
         return server
 
     def worker(self) -> CeleryWorker:
@@ -180,10 +223,11 @@ class DjangoServer(Process):
         port: int,
         *,
         certificate: Certificate | None = None,
+        application: str = APPLICATION,
         log_path: Path,
         environment: Mapping[str, str],
     ) -> None:
-        command = server_command(kind, port, certificate)
+        command = server_command(kind, port, certificate, application)
         super().__init__(command, log_path=log_path, environment=environment)
         self.kind = kind
         self.port = port

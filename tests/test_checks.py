@@ -116,6 +116,9 @@ WRONG: dict[str, list[Any]] = {
     "KEY_PREFIX": ["", "wsadapter", "{}", "{a", "a}", "}a{", None, 7, b"{a}"],
     "LEASE_SECONDS": NUMBERS,
     "BEAT_SECONDS": NUMBERS,
+    "GRACE_SECONDS": [-1, "5", None, True, math.nan, math.inf, [5], 1j],
+    "DRAIN_SECONDS": [-1, float("inf"), float("nan"), True, "8", None, [8]],
+    "MAX_CONNECTIONS": [0, -1, 1.5, True, "50", [50]],
 }
 
 
@@ -137,6 +140,9 @@ RIGHT: dict[str, list[Any]] = {
         allowed,
         "tests.test_checks.allowed",
     ],
+    "GRACE_SECONDS": [0, 0.5, 60],
+    "DRAIN_SECONDS": [0, 0.5, 60],
+    "MAX_CONNECTIONS": [None, 1, 50_000],
     "USER_ID_FROM": [None, "query:user_id", "header:X-User-Id"],
     "REDIS_URL": [None, "redis://a", "rediss://:secret@a:1/0", "unix:///run/redis.sock"],
     "KEY_PREFIX": ["{a}", "live:{shop}:ws", "{{a}"],

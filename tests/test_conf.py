@@ -40,6 +40,9 @@ VALUES: dict[str, tuple[Any, Any]] = {
     "KEY_PREFIX": ("{shop}", "{shop}"),
     "LEASE_SECONDS": (30, 30.0),
     "BEAT_SECONDS": (10, 10.0),
+    "GRACE_SECONDS": (0, 0.0),
+    "DRAIN_SECONDS": (0, 0.0),
+    "MAX_CONNECTIONS": (50, 50),
 }
 
 DEFAULTS: dict[str, Any] = {
@@ -65,6 +68,9 @@ DEFAULTS: dict[str, Any] = {
     "KEY_PREFIX": "{wsadapter}",
     "LEASE_SECONDS": 15.0,
     "BEAT_SECONDS": 5.0,
+    "GRACE_SECONDS": 5.0,
+    "DRAIN_SECONDS": 8.0,
+    "MAX_CONNECTIONS": None,
 }
 
 MEMORY = {"default": {"BACKEND": "wsadapter.layers.InMemoryChannelLayer"}}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from django.test import override_settings
 from tests.test_outlet import ACCEPT, Server, settle
 from wsadapter import servers, tasks
 from wsadapter.close_codes import FINISHED_CODES, CloseCode, ClosedBy
-from wsadapter.connection import Connection
+from wsadapter.connection import MAX_INFO_SIZE, Connection
 from wsadapter.errors import (
     ConnectionClosed,
     ConnectionTimeout,
@@ -31,6 +31,7 @@ from wsadapter.groups import layer_name
 from wsadapter.layers import InMemoryChannelLayer
 from wsadapter.membership import DirectMembership
 from wsadapter.outlet import State
+from wsadapter.store.operations import Membership
 from wsadapter.wire.lanes import LANE_SIZE, Priority
 from wsadapter.wire.orders import Message
 
@@ -990,6 +991,159 @@ async def test_once_it_has_been_let_go_there_is_nothing_to_join_or_leave(
     connection.let_go()
     await connection.join("news")
     await connection.leave("news")
+
+
+class Register:
+    """Where it is recorded who is in which group; it remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.away = False
+        self.told: list[tuple[str, list[Membership]]] = []
+
+    async def join_groups(self, connection: Connection, memberships: Sequence[Membership]) -> None:
+        self._note("joins", memberships)
+
+    async def leave_groups(self, connection: Connection, memberships: Sequence[Membership]) -> None:
+        self._note("leaves", memberships)
+
+    def _note(self, change: str, memberships: Sequence[Membership]) -> None:
+        if self.away:
+            raise StoreUnavailable("Redis at 127.0.0.1:1 cannot be reached.")
+        self.told.append((change, list(memberships)))
+
+    @property
+    def changes(self) -> list[tuple[str, list[str]]]:
+        return [(change, [each.group for each in memberships]) for change, memberships in self.told]
+
+
+@pytest.fixture
+def register(connection: Connection, layer: InMemoryChannelLayer) -> Register:
+    """The connection is counted in there."""
+    connection.user_id = "7"
+    connection.register = register = Register()
+    return register
+
+
+async def test_its_groups_are_recorded_from_joining_to_leaving(
+    connection: Connection, register: Register
+) -> None:
+    await connection.join("news")
+    await connection.join("chat")
+    assert set(connection.memberships) == {"news", "chat"}
+    await connection.leave("news")
+    await connection.leave("news")
+    await connection.leave("weather")
+    assert set(connection.memberships) == {"chat"}
+    assert register.changes == [("joins", ["news"]), ("joins", ["chat"]), ("leaves", ["news"])]
+    (_, (joined,)), _, (_, (left,)) = register.told
+    assert joined == left
+    assert (joined.client_id, joined.user_id, joined.serial) == ("tab", "7", connection.serial)
+
+
+async def test_before_it_is_counted_they_are_noted(
+    connection: Connection, layer: InMemoryChannelLayer
+) -> None:
+    await connection.join("news", {"name": "Ada"})
+    await connection.join("chat")
+    await connection.leave("chat")
+    connection.note_groups(["news", "lobby"])
+    assert {group: each.info for group, each in connection.memberships.items()} == {
+        "news": b'{"name":"Ada"}',
+        "lobby": b"null",
+    }
+
+
+@pytest.mark.parametrize(
+    ("info", "said"),
+    [
+        (None, "null"),
+        ({"name": "Ada"}, '{"name":"Ada"}'),
+        ("Ada", '"Ada"'),
+        ([1, None], "[1,null]"),
+        ("x" * (MAX_INFO_SIZE - 2), f'"{"x" * (MAX_INFO_SIZE - 2)}"'),
+    ],
+    ids=["nothing", "an object", "text", "a list", "the most that is taken"],
+)
+async def test_what_is_said_of_it_is_json(
+    connection: Connection, register: Register, info: object, said: str
+) -> None:
+    await connection.join("news", info)
+    ((_, (membership,)),) = register.told
+    assert membership.info.decode() == said
+
+
+async def test_joining_again_changes_what_is_said_of_it(
+    connection: Connection, register: Register
+) -> None:
+    for mood in ("calm", "cross"):
+        await connection.join("news", mood)
+    assert [membership.info for _, (membership,) in register.told] == [b'"calm"', b'"cross"']
+    assert [each.info for each in connection.memberships.values()] == [b'"cross"']
+
+
+@pytest.mark.parametrize(
+    ("info", "error", "match"),
+    [
+        ("x" * (MAX_INFO_SIZE - 1), ValueError, "4097 bytes as JSON; 4096 are taken"),
+        ("é" * (MAX_INFO_SIZE // 2), ValueError, "4098 bytes"),
+        (object(), EncodeError, "object"),
+    ],
+    ids=["too long", "too long in bytes", "no JSON"],
+)
+async def test_what_cannot_be_said_of_it_is_told_before_anything_is_joined(
+    connection: Connection,
+    layer: InMemoryChannelLayer,
+    register: Register,
+    info: object,
+    error: type[Exception],
+    match: str,
+) -> None:
+    with pytest.raises(error, match=match):
+        await connection.join("news", info)
+    assert not connection.memberships and not register.told and not layer.fanout().groups
+
+
+@pytest.mark.parametrize("by_default", [False, True])
+async def test_whether_a_group_is_told_of_it(
+    connection: Connection, register: Register, by_default: bool
+) -> None:
+    connection.announce_members = by_default
+    for number, announce in enumerate([None, True, False]):
+        await connection.join(f"group {number}", announce=announce)
+    announced = [membership.announced for _, (membership,) in register.told]
+    assert announced == [by_default, True, False]
+
+
+async def test_a_store_that_is_away_is_told_and_the_groups_are_known_all_the_same(
+    connection: Connection, layer: InMemoryChannelLayer, register: Register
+) -> None:
+    """So that the next beat can record them."""
+    await connection.join("news")
+    register.away = True
+    with pytest.raises(StoreUnavailable):
+        await connection.join("chat")
+    with pytest.raises(StoreUnavailable):
+        await connection.leave("news")
+    assert set(connection.memberships) == {"chat"}
+    assert list(layer.fanout().groups) == [layer_name("chat")]
+
+
+async def test_an_end_while_the_layer_joins_records_nothing(
+    connection: Connection, register: Register, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    joined = asyncio.Event()
+
+    async def join(groups: list[str]) -> None:
+        await joined.wait()
+
+    monkeypatch.setattr(connection.membership, "join", join)
+    joining = asyncio.create_task(connection.join("news"))
+    await settle()
+    connection.end(CloseCode.NORMAL)
+    connection.let_go()
+    joined.set()
+    await joining
+    assert register.told == []
 
 
 # What it says of itself

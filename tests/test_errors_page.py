@@ -24,7 +24,7 @@ ERROR_CODES = PAGE.table("code", "`ws:error` messages")
 STANDARD_CODES = {1000, 1001, 1005, 1006, 1009, 1011, 1012}
 
 #: Defined, and kept for what is still to come.
-RESERVED = {3001, 3005, 3010, 3504, 3507}
+RESERVED = {3005, 3010, 3504, 3507}
 
 
 def code_of(row: list[str]) -> int:

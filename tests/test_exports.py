@@ -26,11 +26,15 @@ HELPERS = {
     "is_online",
     "online_users",
     "online_clients",
+    "online_nodes",
+    "members",
+    "member_count",
     "disconnect_user",
     "disconnect_client",
 }
 TWINS = {f"a{helper}" for helper in HELPERS}
 BLOCKS = {"bulk", "abulk"}  # for `with` and `async with`
+DRAINS = {"drain", "adrain"}  # of which a process has one in its life
 OTHERS = {
     "AsyncContextError",
     "Batch",
@@ -53,6 +57,8 @@ OTHERS = {
     "HandlerError",
     "HealthPolicy",
     "InvalidMessage",
+    "Member",
+    "NodeInfo",
     "Overflow",
     "PeerError",
     "Priority",
@@ -74,6 +80,7 @@ OTHERS = {
     "WriteTimeout",
     "__version__",
     "handler",
+    "is_draining",
     "is_websocket",
     "periodic",
     "pipe",
@@ -98,6 +105,9 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "is_online": (1,),
     "online_users": (),
     "online_clients": (),
+    "online_nodes": (),
+    "members": ("news",),
+    "member_count": ("news",),
     "disconnect_user": (1,),
     "disconnect_client": ("tab-1",),
 }
@@ -116,7 +126,7 @@ def imported_for_type_checkers() -> dict[str, str]:
 
 
 def test_the_public_names_are_these() -> None:
-    assert set(wsadapter.__all__) == HELPERS | TWINS | BLOCKS | OTHERS
+    assert set(wsadapter.__all__) == HELPERS | TWINS | BLOCKS | DRAINS | OTHERS
     assert len(wsadapter.__all__) == len(set(wsadapter.__all__))
     assert dir(wsadapter) == sorted(wsadapter.__all__)
 
@@ -125,7 +135,7 @@ def test_type_checkers_see_what_is_there() -> None:
     assert imported_for_type_checkers() == wsadapter._HOME
 
 
-@pytest.mark.parametrize("name", sorted(HELPERS | TWINS | BLOCKS | OTHERS))
+@pytest.mark.parametrize("name", sorted(HELPERS | TWINS | BLOCKS | DRAINS | OTHERS))
 def test_every_name_loads(name: str) -> None:
     assert getattr(wsadapter, name) is not None
 
@@ -175,12 +185,12 @@ def parameters(helper: str) -> dict[str, tuple[Any, ...]]:
     }
 
 
-@pytest.mark.parametrize("helper", [*sorted(HELPERS), "bulk"])
+@pytest.mark.parametrize("helper", [*sorted(HELPERS), "bulk", "drain"])
 def test_a_twin_has_the_same_parameters(helper: str) -> None:
     assert parameters(f"a{helper}") == parameters(helper)
 
 
-@pytest.mark.parametrize("helper", [*sorted(HELPERS), "bulk"])
+@pytest.mark.parametrize("helper", [*sorted(HELPERS), "bulk", "drain"])
 def test_a_twin_gives_the_same(helper: str) -> None:
     returned = get_type_hints(getattr(wsadapter, helper))["return"]
     by_twin = get_type_hints(getattr(wsadapter, f"a{helper}"))["return"]
@@ -191,7 +201,7 @@ def test_a_twin_gives_the_same(helper: str) -> None:
         assert by_twin == returned
 
 
-@pytest.mark.parametrize("helper", [*sorted(HELPERS), "bulk"])
+@pytest.mark.parametrize("helper", [*sorted(HELPERS), "bulk", "drain"])
 def test_a_twin_is_documented_as_such(helper: str) -> None:
     original, twin = getattr(wsadapter, helper), getattr(wsadapter, f"a{helper}")
     assert original.__doc__

@@ -15,13 +15,15 @@ PACKAGE = Path(__file__).parent.parent / "wsadapter"
 # Lowest first. A name is a module or a whole package, and may be of one that is still to come.
 FLOORS = (
     "errors close_codes wire",
-    "outages redis_pool event_loops corking store layers",
+    "hooks outages redis_pool event_loops corking store layers",
     "conf signals groups",
     "calling attributes turns servers daphne inbox incoming frame_log membership bytestreams "
-    "repetition tasks parameters batching outflow outlet connection failing retrying gate watch "
-    "serving node handlers contract bulks broadcasting presence auth",
+    "repetition tasks parameters batching outflow outlet reporting connection failing "
+    "retrying gate watch serving signal_chain transitions node draining handlers contract bulks "
+    "broadcasting presence listing auth admission",
     "consumers endpoints streams",
-    "uvicorn routing apps logout checks admin metrics management templatetags testing",
+    "models migrations live uvicorn routing views apps logout checks admin metrics management "
+    "doctor templatetags testing",
     "urls upkeep client",
     "__init__",  # the public names
 )

@@ -17,13 +17,20 @@ from wsadapter.node import Node, current_node
 from wsadapter.store import MemoryStore
 from wsadapter.store.operations import (
     BATCH_SIZE,
+    RESTORE_SIZE,
     Beat,
     JoinAll,
+    JoinGroups,
     JoinOutcome,
     Lapse,
     LeaveAll,
+    LeaveGroups,
+    MemberCount,
+    Members,
+    Membership,
     OnlineClients,
     OnlineCount,
+    OpenLease,
     Operation,
     Restore,
 )
@@ -64,6 +71,9 @@ class Store(MemoryStore):
     @property
     def ids(self) -> set[str]:
         return {client.client_id for client in self.run(OnlineClients()).items}
+
+    def members(self, group: str) -> set[str]:
+        return {member.client_id for member in self.run(Members(group)).items}
 
 
 @pytest.fixture
@@ -424,3 +434,229 @@ async def test_a_late_end_of_one_node_leaves_its_successor_in_place(
     await first.stop()
     assert current_node() is second is not first
     await second.stop()
+
+
+# Groups
+
+
+def membership(connection: Connection, group: str, info: bytes = b"null") -> Membership:
+    return Membership(
+        connection.client_id, connection.user_id, connection.serial, group, info, announced=False
+    )
+
+
+async def enters(node: Node, connection: Connection, *groups: str) -> None:
+    """What `Connection.join` does once the layer has joined."""
+    new = {group: membership(connection, group) for group in groups}
+    connection.memberships = {**connection.memberships, **new}
+    if connection.register is not None:
+        assert connection.register is node
+        await node.join_groups(connection, list(new.values()))
+
+
+async def test_groups_are_recorded_from_joining_to_leaving(node: Node, store: Store) -> None:
+    a, b = await joined(node, "a", "b")
+    await enters(node, a, "news", "chat")
+    await enters(node, b, "news")
+    assert store.members("news") == {"a", "b"} and store.members("chat") == {"a"}
+    await node.leave_groups(a, [membership(a, "news")])
+    assert store.members("news") == {"b"} and store.members("chat") == {"a"}
+
+
+async def test_groups_that_were_joined_before_it_was_counted_are_recorded_with_it(
+    node: Node, store: Store
+) -> None:
+    a = connection("a")
+    await enters(node, a, "news")
+    assert JoinGroups not in store.asked, "nobody is counted yet"
+    await node.join(a)
+    assert store.members("news") == {"a"}
+
+
+async def test_a_group_that_is_joined_while_it_is_counted_is_recorded(
+    node: Node, store: Store
+) -> None:
+    a = connection("a")
+    store.held_up = (JoinAll,)
+    coming = asyncio.create_task(node.join(a))
+    await aeventually(lambda: JoinAll in store.asked)
+    await enters(node, a, "news")
+    store.go_on.set()
+    await coming
+    assert store.members("news") == {"a"}
+
+
+async def test_a_thousand_groups_are_joined_and_left_by_few_calls(node: Node, store: Store) -> None:
+    a, _ = await joined(node, "a", "b")
+    groups = [f"group {number}" for number in range(1000)]
+    await enters(node, a, *groups)
+    assert store.asked.count(JoinGroups) == math.ceil(1000 / BATCH_SIZE)
+    assert all(store.members(group) == {"a"} for group in groups)
+    await node.leave(a)
+    assert store.asked.count(LeaveGroups) == math.ceil(1000 / BATCH_SIZE)
+    assert not any(store.members(group) for group in groups)
+
+
+async def test_those_who_join_at_once_share_a_call(node: Node, store: Store) -> None:
+    connections = await joined(node, *map(str, range(BATCH_SIZE)))
+    await asyncio.gather(*(enters(node, each, "news") for each in connections))
+    assert len(store.members("news")) == BATCH_SIZE
+    assert store.asked.count(JoinGroups) == 1
+    await asyncio.gather(*(node.leave(each) for each in connections[1:]))
+    assert store.members("news") == {"0"}
+    assert store.asked.count(LeaveGroups) == 1
+
+
+async def test_the_last_one_takes_its_groups_along_with_the_lease(node: Node, store: Store) -> None:
+    (a,) = await joined(node, "a")
+    await enters(node, a, "news")
+    await node.leave(a)
+    assert store.members("news") == set()
+    assert LeaveGroups not in store.asked
+
+
+async def test_a_join_that_meets_the_end_of_its_connection_leaves_nothing(
+    node: Node, store: Store
+) -> None:
+    a, _ = await joined(node, "a", "b")
+    store.held_up = (JoinGroups,)
+    entering = asyncio.create_task(enters(node, a, "news"))
+    await aeventually(lambda: JoinGroups in store.asked)
+    await node.leave(a)
+    store.go_on.set()
+    await entering
+    assert store.members("news") == set()
+
+
+async def test_a_join_that_meets_the_end_of_the_last_connection_leaves_nothing(
+    node: Node, store: Store
+) -> None:
+    (a,) = await joined(node, "a")
+    store.held_up = (JoinGroups,)
+    entering = asyncio.create_task(enters(node, a, "news"))
+    await aeventually(lambda: JoinGroups in store.asked)
+    await node.leave(a)
+    store.go_on.set()
+    await entering
+    assert store.count == 0 and store.members("news") == set()
+    assert OpenLease not in store.asked, "nobody is left to take a new lease for"
+
+
+async def test_who_is_gone_joins_nothing(node: Node, store: Store) -> None:
+    a, _ = await joined(node, "a", "b")
+    await node.leave(a)
+    await enters(node, a, "news")
+    assert JoinGroups not in store.asked
+
+
+async def test_who_may_not_have_an_id_is_in_no_group(node: Node, store: Store) -> None:
+    (holder,) = await joined(node, "a")
+    await enters(node, holder, "news")
+    stranger = connection("a")
+    await enters(node, stranger, "news", "spies")
+    store.held_up = (JoinAll,)
+    coming = asyncio.create_task(node.join(stranger))
+    await aeventually(lambda: store.asked.count(JoinAll) == 2)
+    await enters(node, stranger, "more spies")
+    store.go_on.set()
+    assert (await coming).outcome is JoinOutcome.TAKEN
+    await enters(node, stranger, "late spies")
+    assert [store.members(each) for each in ("spies", "more spies", "late spies")] == [set()] * 3
+    await node.leave(stranger)
+    assert store.members("news") == {"a"}
+
+
+async def test_a_group_that_the_store_was_away_for_is_recorded_by_the_next_beat(
+    node: Node, store: Store
+) -> None:
+    a, _ = await joined(node, "a", "b")
+    store.away = (JoinGroups,)
+    with pytest.raises(StoreUnavailable):
+        await enters(node, a, "news")
+    store.away = ()
+    await aeventually(lambda: store.members("news") == {"a"})
+    await beats(store)
+    assert store.ids == {"a", "b"}
+
+
+async def test_a_group_whose_leaving_failed_is_forgotten_by_the_next_beat(
+    node: Node, store: Store
+) -> None:
+    a, _ = await joined(node, "a", "b")
+    await enters(node, a, "news", "chat")
+    store.away = (LeaveGroups,)
+    a.memberships = {"chat": a.memberships["chat"]}
+    with pytest.raises(StoreUnavailable):
+        await node.leave_groups(a, [membership(a, "news")])
+    store.away = ()
+    await aeventually(lambda: not store.members("news"))
+    assert store.members("chat") == {"a"} and store.ids == {"a", "b"}
+
+
+async def test_a_leave_of_which_the_groups_fail_is_made_good_by_the_next_beat(
+    node: Node, store: Store
+) -> None:
+    a, _ = await joined(node, "a", "b")
+    await enters(node, a, "news")
+    store.away = (LeaveGroups,)
+    with pytest.raises(StoreUnavailable):
+        await node.leave(a)
+    store.away = ()
+    await aeventually(lambda: store.ids == {"b"} and not store.members("news"))
+
+
+async def test_a_lease_that_lapsed_is_taken_anew_with_all_groups(node: Node, store: Store) -> None:
+    a, b = await joined(node, "a", "b")
+    groups = [f"group {number}" for number in range(2 * RESTORE_SIZE + 1)]
+    await enters(node, a, *groups)
+    await enters(node, b, "group 0")
+    before = store.asked.count(JoinGroups)
+    store.now += LEASE_SECONDS + 1
+    assert store.members("group 0") == set()
+    await aeventually(lambda: store.members("group 0") == {"a", "b"})
+    assert all("a" in store.members(group) for group in groups)
+    assert store.asked.count(JoinGroups) - before == 3
+    (info,) = {member.info for member in store.run(Members("group 1")).items}
+    assert info is None
+
+
+async def test_a_join_that_finds_the_lease_lapsed_brings_all_back(store: Store) -> None:
+    node = Node(store, lease_seconds=LEASE_SECONDS, beat_seconds=3600)
+    a, b = await joined(node, "a", "b")
+    await enters(node, a, "chat")
+    store.now += LEASE_SECONDS + 1
+    await enters(node, b, "news")
+    assert store.ids == {"a", "b"}
+    assert store.members("chat") == {"a"} and store.members("news") == {"b"}
+    await node.stop()
+
+
+async def test_who_leaves_during_a_restore_is_in_no_group(node: Node, store: Store) -> None:
+    a, b = await joined(node, "a", "b")
+    await enters(node, a, "news")
+    await enters(node, b, "news")
+    store.asked.clear()
+    store.held_up = (JoinGroups,)
+    store.now += LEASE_SECONDS + 1
+    await aeventually(lambda: JoinGroups in store.asked)
+    await node.leave(a)
+    store.go_on.set()
+    await aeventually(lambda: store.members("news") == {"b"})
+    await beats(store)
+    assert store.members("news") == {"b"} and store.ids == {"b"}
+
+
+async def test_an_id_that_another_process_took_over_is_not_put_out_of_its_groups(
+    node: Node, store: Store
+) -> None:
+    """The old connection ends late: its groups are those of the newcomer by now."""
+    a, _ = await joined(node, "a", "b")
+    await enters(node, a, "news")
+    newcomer = connection("a")
+    newcomer.chose_id = True
+    newcomer.memberships = {"news": membership(newcomer, "news", b'"new"')}
+    assert (await node.join(newcomer)).outcome is JoinOutcome.REPLACED
+    await node.leave(a)
+    assert store.run(MemberCount("news")) == 1
+    (member,) = store.run(Members("news")).items
+    assert member.info == "new"

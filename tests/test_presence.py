@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
+import os
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -14,12 +17,15 @@ from tests.consumers.browser import Browser
 from tests.processes import free_port
 from tests.redis_server import RedisServer
 from tests.sites import REDIS, SITES, site
-from wsadapter import ClientInfo
+from wsadapter import ClientInfo, Member, NodeInfo, conf, presence
 from wsadapter.consumers import AdapterConsumer
 from wsadapter.errors import AsyncContextError, StoreUnavailable
+from wsadapter.store.operations import Members
 
-NUMBERS = ("online_count", "online_user_count", "is_online")
-LISTS = ("online_users", "online_clients")
+NUMBERS = ("online_count", "online_user_count", "online_nodes", "is_online", "member_count")
+LISTS = ("online_users", "online_clients", "members")
+#: What those are asked that have to be asked something.
+ARGUMENTS: dict[str, list[Any]] = {"is_online": [1], "member_count": ["news"], "members": ["news"]}
 
 Ask = Callable[..., Awaitable[Any]]
 Connect = Callable[..., Awaitable[Browser]]
@@ -55,8 +61,10 @@ async def connect() -> AsyncIterator[Connect]:
     """Connect a browser, of a user or of nobody."""
     browsers: list[Browser] = []
 
-    async def open_one(user: Any = None, path: str = "/ws/") -> Browser:
-        browser = Browser(AdapterConsumer, path, user=user)
+    async def open_one(
+        user: Any = None, path: str = "/ws/", *, consumer: type = AdapterConsumer
+    ) -> Browser:
+        browser = Browser(consumer, path, user=user)
         browsers.append(browser)
         browser.client_id = await browser.open()
         return browser
@@ -73,6 +81,9 @@ async def test_nobody_is_online(any_site: str, ask: Ask) -> None:
     assert await ask("online_users") == []
     assert await ask("online_clients") == []
     assert await ask("online_clients", 1) == []
+    assert await ask("online_nodes") == ()
+    assert await ask("members", "news") == []
+    assert await ask("member_count", "news") == 0
 
 
 async def test_who_comes_is_counted_until_they_go(
@@ -123,6 +134,64 @@ async def test_a_user_may_be_an_instance_or_a_key(
         await ask("is_online", django_user_model(username="not saved"))
 
 
+class Reader(AdapterConsumer):
+    """In groups that any text may name."""
+
+    groups = ["news", "Kaffee & Kuchen", "news\x00", ""]
+
+    async def connect(self) -> None:
+        await self.accept()
+        await self.join("news", {"path": self.scope["path"]})
+        await self.send(text_data="joined")
+
+
+async def reader(connect: Connect, user: Any) -> Browser:
+    browser = await connect(user, f"/ws/{user}/", consumer=Reader)
+    assert await browser.receive() == "joined"
+    return browser
+
+
+async def test_who_joins_is_a_member_until_they_go(
+    any_site: str, ask: Ask, connect: Connect
+) -> None:
+    await connect(1)
+    browsers = [await reader(connect, user) for user in (None, 2, 1, 2)]
+    assert await ask("member_count", "news") == 4
+    members = await ask("members", "news")
+    assert all(isinstance(member, Member) for member in members)
+    assert [member.user_id for member in members] == ["1", "2", "2", None]
+    assert members[0] == Member(browsers[2].client_id, "1", {"path": "/ws/1/"})
+    for group in Reader.groups[1:]:
+        assert [member.info for member in await ask("members", group)] == [None] * 4
+    assert await ask("members", "News") == []
+
+    await browsers[0].leave()
+    await browsers[2].leave()
+    assert await ask("member_count", "news") == 2
+    left = {member.client_id for member in await ask("members", "news")}
+    assert left == {browsers[1].client_id, browsers[3].client_id}
+
+
+async def test_a_group_is_read_in_pages(
+    any_site: str, ask: Ask, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    browsers = [await reader(connect, user) for user in (1, None, 2, 2, 3)]
+    monkeypatch.setattr(presence, "Members", functools.partial(Members, limit=2))
+    members = [member.client_id for member in await ask("members", "news")]
+    assert sorted(members) == sorted(browser.client_id for browser in browsers)
+
+
+async def test_a_process_is_a_node_with_its_connections(
+    any_site: str, ask: Ask, connect: Connect
+) -> None:
+    for _ in range(3):
+        await connect()
+    (node,) = await ask("online_nodes")
+    assert isinstance(node, NodeInfo)
+    assert (node.connections, node.pid, node.host) == (3, os.getpid(), socket.gethostname())
+    assert 0 < node.ends_in_seconds <= conf.settings.lease_seconds
+
+
 @pytest.mark.parametrize("helper", [*NUMBERS, *LISTS])
 async def test_without_redis_the_error_names_the_address_and_no_password(
     helper: str, ask: Ask, settings: Any
@@ -132,14 +201,14 @@ async def test_without_redis_the_error_names_the_address_and_no_password(
         "default": {"BACKEND": REDIS, "CONFIG": {"hosts": [f"redis://me:secret@127.0.0.1:{port}"]}}
     }
     with pytest.raises(StoreUnavailable, match=f"redis://127.0.0.1:{port}") as caught:
-        await ask(helper, *([1] if helper == "is_online" else []))
+        await ask(helper, *ARGUMENTS.get(helper, []))
     assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("helper", [*NUMBERS, *LISTS])
 async def test_a_sync_helper_on_an_event_loop_names_its_twin(helper: str) -> None:
     with pytest.raises(AsyncContextError, match=rf"\ba{helper}\(\)"):
-        getattr(wsadapter, helper)(*([1] if helper == "is_online" else []))
+        getattr(wsadapter, helper)(*ARGUMENTS.get(helper, []))
 
 
 @pytest.mark.parametrize("helper", [*NUMBERS, *LISTS])

@@ -42,6 +42,9 @@ if TYPE_CHECKING:
     from wsadapter.close_codes import ClosedBy as ClosedBy
     from wsadapter.close_codes import should_reconnect as should_reconnect
     from wsadapter.connection import Connection as Connection
+    from wsadapter.draining import adrain as adrain
+    from wsadapter.draining import drain as drain
+    from wsadapter.draining import is_draining as is_draining
     from wsadapter.endpoints import Endpoint as Endpoint
     from wsadapter.endpoints import periodic as periodic
     from wsadapter.endpoints import websocket as websocket
@@ -72,16 +75,24 @@ if TYPE_CHECKING:
     from wsadapter.outlet import State as State
     from wsadapter.outlet import Stats as Stats
     from wsadapter.presence import ais_online as ais_online
+    from wsadapter.presence import amember_count as amember_count
+    from wsadapter.presence import amembers as amembers
     from wsadapter.presence import aonline_clients as aonline_clients
     from wsadapter.presence import aonline_count as aonline_count
+    from wsadapter.presence import aonline_nodes as aonline_nodes
     from wsadapter.presence import aonline_user_count as aonline_user_count
     from wsadapter.presence import aonline_users as aonline_users
     from wsadapter.presence import is_online as is_online
+    from wsadapter.presence import member_count as member_count
+    from wsadapter.presence import members as members
     from wsadapter.presence import online_clients as online_clients
     from wsadapter.presence import online_count as online_count
+    from wsadapter.presence import online_nodes as online_nodes
     from wsadapter.presence import online_user_count as online_user_count
     from wsadapter.presence import online_users as online_users
     from wsadapter.store.operations import ClientInfo as ClientInfo
+    from wsadapter.store.operations import Member as Member
+    from wsadapter.store.operations import NodeInfo as NodeInfo
     from wsadapter.streams import Stream as Stream
     from wsadapter.streams import stream as stream
     from wsadapter.wire.batches import Batch as Batch
@@ -125,6 +136,7 @@ _EXPORTS = {
         "should_reconnect",
     ),
     "wsadapter.connection": ("Connection",),
+    "wsadapter.draining": ("adrain", "drain", "is_draining"),
     "wsadapter.endpoints": (
         "Endpoint",
         "periodic",
@@ -161,17 +173,23 @@ _EXPORTS = {
     "wsadapter.outlet": ("State", "Stats"),
     "wsadapter.presence": (
         "ais_online",
+        "amember_count",
+        "amembers",
         "aonline_clients",
         "aonline_count",
+        "aonline_nodes",
         "aonline_user_count",
         "aonline_users",
         "is_online",
+        "member_count",
+        "members",
         "online_clients",
         "online_count",
+        "online_nodes",
         "online_user_count",
         "online_users",
     ),
-    "wsadapter.store.operations": ("ClientInfo",),
+    "wsadapter.store.operations": ("ClientInfo", "Member", "NodeInfo"),
     "wsadapter.streams": ("Stream", "stream"),
     "wsadapter.wire.batches": ("Batch",),
     "wsadapter.wire.failures": ("FailureKind",),

@@ -77,6 +77,7 @@ _RULES: dict[str, Rule] = {
     "health": _instance_of(HealthPolicy),
     "welcome": _instance_of(bool),
     "pushes": _instance_of(bool),
+    "announce_members": _instance_of(bool),
     "rate_limits": _mapping(_is_limit, "message types to RateLimit"),
     "errors": _mapping(
         _is_meaning,

@@ -7,6 +7,7 @@ A call is prepared first: arguments checked, data encoded once, nothing sent. Th
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Protocol
@@ -18,7 +19,7 @@ from django.core.signals import setting_changed
 from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from wsadapter import bulks, conf
+from wsadapter import bulks, conf, hooks
 from wsadapter.close_codes import CloseCode
 from wsadapter.errors import EncodeError, ReservedType
 from wsadapter.event_loops import forbid_event_loop
@@ -40,19 +41,20 @@ from wsadapter.layers.publishing import (
     publish_all,
     publisher_for,
 )
-from wsadapter.node import serving_loops
+from wsadapter.serving import seating_loops
 from wsadapter.signals import publish_failed
 from wsadapter.store import RedisStore
 from wsadapter.store.operations import (
     ClientOnline,
     FindClient,
     NextStamps,
+    OnlineCount,
     UserConnections,
 )
 from wsadapter.wire import orders
 from wsadapter.wire.envelope import RESERVED_PREFIX
 from wsadapter.wire.lanes import Priority
-from wsadapter.wire.orders import Kick, Push
+from wsadapter.wire.orders import Inspect, Kick, Order, Push
 from wsadapter.wire.payload import MAX_FRAME_SIZE, Frame, encode, size_of
 from wsadapter.wire.priorities import priority_of
 from wsadapter.wire.stamps import Stamp, check_stampable
@@ -370,6 +372,21 @@ async def adisconnect_client(
     return int(known is not None)
 
 
+def disconnect_all(code: int, reason: str) -> int:
+    """Close every connection: an operator's last resort, for a command.
+
+    Returns:
+        The connections that the store knew on live nodes.
+
+    Raises:
+        StoreUnavailable: Redis did not answer in time.
+    """
+    kick = Kick(code, reason)
+    known = conf.store().run(OnlineCount())
+    _publisher().publish(_kicks(None, kick))
+    return known
+
+
 @contextmanager
 def bulk() -> Iterator[None]:
     """Send everything that is sent inside of the block together, at its end: in one round trip.
@@ -435,6 +452,28 @@ def end_session(session: str, user: Any = None) -> None:
     _publisher().publish(
         _kicks(user, Kick(CloseCode.UNAUTHENTICATED, "logged out", session=session))
     )
+
+
+async def tell_group(group: str, frame: Frame, exclude: Collection[str] = ()) -> None:
+    """Send one of wsadapter's own messages to all that are in a group.
+
+    Raises:
+        StoreUnavailable: Redis did not answer in time.
+    """
+    push = Push(frame, exclude=frozenset(exclude))
+    await _publisher().apublish([Post(layer_name(group), push)])
+
+
+def inspect_clients(client_ids: Iterable[str], report_to: str) -> None:
+    """Ask connections how they are doing, wherever they are: in one round trip.
+
+    Args:
+        report_to: the channel of the layer that their reports go to, as pushes.
+
+    Raises:
+        StoreUnavailable: Redis did not answer in time.
+    """
+    publish_all(_publisher(), [_client_post(id, Inspect(id, report_to)) for id in client_ids])
 
 
 def _kicks(user: Any, kick: Kick) -> list[Post]:
@@ -511,7 +550,7 @@ def _views(data: Any) -> dict[str, Frame]:
     return views
 
 
-def _client_post(client_id: str, order: Push | Kick) -> Post:
+def _client_post(client_id: str, order: Order) -> Post:
     if not isinstance(client_id, str):
         raise TypeError(f"A client id is a str, not {client_id!r}.")
     return Post(client_group(client_id), order, client_id)
@@ -567,10 +606,11 @@ def _publish(publication: Publication) -> Receipt:
     if recorders:
         return recorders[-1].take(publication)
     question = _question(publication)
-    if question is None:
-        published = _publish_posts(publication.posts)
-    else:
-        published = _publisher().publish(publication.posts, question)
+    with _leaving(publication.helper, publication.posts):
+        if question is None:
+            published = _publish_posts(publication.posts)
+        else:
+            published = _publisher().publish(publication.posts, question)
     if publication.client_id is None:
         return Receipt(processes=published.processes)
     online = _answer(published, question)
@@ -585,10 +625,11 @@ async def _apublish(publication: Publication) -> Receipt:
     if recorders:
         return recorders[-1].take(publication)
     question = _question(publication)
-    if question is None:
-        published = await _apublish_posts(publication.posts)
-    else:
-        published = await _publisher().apublish(publication.posts, question)
+    with _leaving(publication.helper, publication.posts):
+        if question is None:
+            published = await _apublish_posts(publication.posts)
+        else:
+            published = await _publisher().apublish(publication.posts, question)
     if publication.client_id is None:
         return Receipt(processes=published.processes)
     online = _answer(published, question)
@@ -637,12 +678,35 @@ async def _asend_collected() -> None:
 
 def _publish_together(publications: Sequence[Publication]) -> None:
     if posts := _posts_of(publications):
-        _publish_posts(posts)
+        with _leaving("bulk", posts):
+            _publish_posts(posts)
 
 
 async def _apublish_together(publications: Sequence[Publication]) -> None:
     if posts := _posts_of(publications):
-        await _apublish_posts(posts)
+        with _leaving("bulk", posts):
+            await _apublish_posts(posts)
+
+
+@contextmanager
+def _leaving(helper: str, posts: Sequence[Post]) -> Iterator[None]:
+    """For those who observe it: how long it takes, and on the posts when they leave."""
+    if not hooks.published:
+        yield
+        return
+    now = time.time()  # and not when they were made: they may have waited for a commit or a bulk
+    for post in posts:
+        if isinstance(post.order, Push):
+            post.order.sent_at = now
+    begun_at = time.perf_counter()
+    error: BaseException | None = None
+    try:
+        yield
+    except BaseException as raised:
+        error = raised
+        raise
+    finally:
+        hooks.published(helper, len(posts), time.perf_counter() - begun_at, error)
 
 
 def _posts_of(publications: Sequence[Publication]) -> list[Post]:
@@ -731,7 +795,7 @@ def _publisher() -> Publisher:
     layer = conf.layer()
     publisher = publisher_for(
         layer,
-        serving_loops,
+        seating_loops,
         timeout_seconds=conf.settings.redis_timeout,
         max_connections=conf.settings.redis_pool_size,
     )

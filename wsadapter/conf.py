@@ -50,12 +50,24 @@ def _positive(default: float) -> Rule:
     )
 
 
+def _duration(default: float) -> Rule:
+    return Rule(
+        default,
+        "a number of seconds, or 0",
+        lambda value: _number(value) and 0 <= value < math.inf,
+    )
+
+
 def _size(default: int, what: str) -> Rule:
     return Rule(
         default,
         f"a positive whole number of {what}",
-        lambda value: isinstance(value, int) and not isinstance(value, bool) and value > 0,
+        _is_size,
     )
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
 def _flag(default: bool) -> Rule:
@@ -156,6 +168,13 @@ RULES: dict[str, Rule] = {
     ),
     "LEASE_SECONDS": _positive(15),
     "BEAT_SECONDS": _positive(5),
+    "GRACE_SECONDS": _duration(5),
+    "DRAIN_SECONDS": _duration(8),
+    "MAX_CONNECTIONS": Rule(
+        None,
+        "a positive whole number of connections, or None",
+        lambda value: value is None or _is_size(value),
+    ),
 }
 
 
@@ -270,6 +289,21 @@ class Settings:
     @property
     def beat_seconds(self) -> float:
         return float(self._get("BEAT_SECONDS"))
+
+    @property
+    def grace_seconds(self) -> float:
+        """For how long somebody is away before it is said."""
+        return float(self._get("GRACE_SECONDS"))
+
+    @property
+    def drain_seconds(self) -> float:
+        """The time over which a process that stops lets its clients go."""
+        return float(self._get("DRAIN_SECONDS"))
+
+    @property
+    def max_connections(self) -> int | None:
+        """How many connections a process takes, or None for as many as come."""
+        return cast("int | None", self._get("MAX_CONNECTIONS"))
 
 
 settings = Settings()

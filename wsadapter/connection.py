@@ -6,10 +6,20 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Generator, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Collection,
+    Coroutine,
+    Generator,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from types import MappingProxyType
-from typing import Any, TypeVar, overload
+from typing import Any, Protocol, TypeVar, overload
 
+from wsadapter import reporting
 from wsadapter.bytestreams import ByteReader, ByteWriter
 from wsadapter.close_codes import FINISHED_CODES, CloseCode, check_code
 from wsadapter.conf import settings
@@ -23,20 +33,21 @@ from wsadapter.errors import (
 )
 from wsadapter.groups import layer_name
 from wsadapter.incoming import Incoming
-from wsadapter.membership import Membership
+from wsadapter.membership import Membership as LayerMembership
 from wsadapter.outflow import Outflow
 from wsadapter.outlet import CLOSE_SECONDS, Outgoing, Outlet, State, ignored
 from wsadapter.repetition import Duplicates, Getter, Repetition, ends_within
 from wsadapter.servers import Send
-from wsadapter.store.operations import ClientInfo
+from wsadapter.store.operations import ClientInfo, Membership
 from wsadapter.tasks import Tasks, causes
 from wsadapter.turns import turns
 from wsadapter.wire.conversion import json_reader
 from wsadapter.wire.health import Vitals
 from wsadapter.wire.lanes import LANE_SIZE, Priority
-from wsadapter.wire.orders import Kick, Message, send_event
+from wsadapter.wire.orders import Inspect, Kick, Message, send_event
 from wsadapter.wire.payload import Frame, encode, encode_binary, encode_text, size_of, to_json
 from wsadapter.wire.priorities import Priorities, priority_of
+from wsadapter.wire.reports import Report
 from wsadapter.wire.views import choose, project, views_of
 
 T = TypeVar("T")
@@ -67,6 +78,22 @@ def _nothing() -> None:
     """Nobody wants to know."""
 
 
+#: Bytes of JSON that may be said of a member of a group: each costs them in Redis.
+MAX_INFO_SIZE = 4096
+
+
+class Register(Protocol):
+    """Where it is recorded who is in which group."""
+
+    async def join_groups(
+        self, connection: Connection, memberships: Sequence[Membership]
+    ) -> None: ...
+
+    async def leave_groups(
+        self, connection: Connection, memberships: Sequence[Membership]
+    ) -> None: ...
+
+
 class Connection(Outlet):
     """One WebSocket connection: what a consumer holds, and an endpoint is called with.
 
@@ -94,12 +121,15 @@ class Connection(Outlet):
         "_on_event",
         "_on_gap",
         "_tasks",
+        "announce_members",
         "chose_id",
         "connected_at",
         "handled_by",
         "is_read",
         "membership",
+        "memberships",
         "priorities",
+        "register",
         "serial",
         "sessions",
         "user",
@@ -130,8 +160,14 @@ class Connection(Outlet):
         self.serial = os.urandom(8).hex()
         #: Seconds since the epoch.
         self.connected_at = time.time()
-        #: Its channel and its groups, from the consumer.
-        self.membership: Membership | None = None
+        #: Its channel and its groups on the layer, from the consumer.
+        self.membership: LayerMembership | None = None
+        #: The groups that it has joined, by their names.
+        self.memberships: Mapping[str, Membership] = MappingProxyType({})
+        #: Whether these are told that it joins and leaves, unless `join` says otherwise.
+        self.announce_members = False
+        #: Where its groups are recorded, once it is counted in.
+        self.register: Register | None = None
         #: Who handles what arrives, where nobody else may read it: a clause for the error.
         self.handled_by: str | None = None
         #: Whether somebody has begun to read.
@@ -165,6 +201,11 @@ class Connection(Outlet):
         """Close, if it is this connection that is meant."""
         if kick.concerns(self.serial, self.sessions):
             self.close_soon(kick.code, kick.reason)
+
+    def inspect(self, inspect: Inspect) -> None:
+        """Report how it is doing, if it is this connection that is asked."""
+        if inspect.client_id == self.client_id:
+            reporting.report(inspect.report_to, self.report(time.monotonic()))
 
     def event(self, message: Message) -> None:
         """Take a message of plain Channels code."""
@@ -457,19 +498,32 @@ class Connection(Outlet):
 
     # What belongs to it, and ends with it
 
-    async def join(self, group: str) -> None:
+    async def join(self, group: str, info: object = None, *, announce: bool | None = None) -> None:
         """Join a group; returns when what is sent to it from now on arrives.
+
+        Joining again changes the info.
 
         Args:
             group: any text.
+            info: what `members` says of it; anything that encodes as JSON, in 4 KiB.
+            announce: whether the group is told, by ``ws:joined`` now and by ``ws:left`` when its
+                user has left it for `GRACE_SECONDS`; None for what the consumer says in
+                `announce_members`.
 
         Raises:
             StoreUnavailable: Redis did not answer in time.
+            EncodeError: the info does not encode.
+            ValueError: it is too large.
         """
+        name = layer_name(group)
+        membership = self._membership_of(group, info, announce)
         if self.state is State.CLOSED:
             return  # nothing arrives any more
         async with turns().turn(settings.redis_timeout):
-            await self._on_layer().join([layer_name(group)])
+            await self._on_layer().join([name])
+        self.memberships = {**self.memberships, group: membership}
+        if self.register is not None:
+            await self.register.join_groups(self, [membership])
 
     async def leave(self, group: str) -> None:
         """Leave a group; leaving one that was not joined does nothing."""
@@ -477,8 +531,37 @@ class Connection(Outlet):
             return  # all have been left
         async with turns().turn(settings.redis_timeout):
             await self._on_layer().leave(layer_name(group))
+        membership = self.memberships.get(group)
+        if membership is None:
+            return
+        self.memberships = {name: each for name, each in self.memberships.items() if name != group}
+        if self.register is not None:
+            await self.register.leave_groups(self, [membership])
 
-    def _on_layer(self) -> Membership:
+    def note_groups(self, groups: Iterable[str]) -> None:
+        """Have groups that it joins on the layer by itself recorded as well."""
+        noted = {group: self._membership_of(group) for group in groups}
+        self.memberships = {**noted, **self.memberships}
+
+    def _membership_of(
+        self, group: str, info: object = None, announce: bool | None = None
+    ) -> Membership:
+        encoded = to_json(info).encode()
+        if len(encoded) > MAX_INFO_SIZE:
+            raise ValueError(
+                f"The info of a member has {len(encoded)} bytes as JSON; {MAX_INFO_SIZE} are "
+                "taken. Keep what is large in your database, and its key in the info."
+            )
+        return Membership(
+            client_id=self.client_id,
+            user_id=self.user_id,
+            serial=self.serial,
+            group=group,
+            info=encoded,
+            announced=self.announce_members if announce is None else announce,
+        )
+
+    def _on_layer(self) -> LayerMembership:
         if self.membership is None:
             raise RuntimeError("join() and leave() work from connect() on.")
         return self.membership
@@ -528,6 +611,21 @@ class Connection(Outlet):
             errors=stats.errors,
             queued_bytes=stats.queued_bytes,
             tasks=len(self._tasks) if self._tasks is not None else 0,
+        )
+
+    def report(self, now: float) -> Report:
+        """What it tells of itself.
+
+        Args:
+            now: monotonic seconds.
+        """
+        stats = self.stats
+        return Report(
+            client=self.client_id,
+            silence_seconds=now - stats.last_seen,
+            round_trip_seconds=stats.round_trip,
+            queued_bytes=stats.queued_bytes,
+            dropped=stats.dropped,
         )
 
     # Its end
@@ -607,4 +705,4 @@ class Connection(Outlet):
         super().let_go()
         self._on_gap = _nothing
         self._on_event = ignored
-        self._incoming = self._tasks = self.membership = None
+        self._incoming = self._tasks = self.membership = self.register = None

@@ -8,7 +8,16 @@ import copy
 import itertools
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -19,7 +28,7 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from channels.layers import get_channel_layer
 from django.dispatch import Signal
 
-from wsadapter import auth, broadcasting, frame_log, servers, serving
+from wsadapter import admission, auth, broadcasting, frame_log, hooks, servers, serving
 from wsadapter.attributes import check_attributes
 from wsadapter.auth import ORIGIN_CHECKED, Refusal
 from wsadapter.close_codes import NORMAL_CODES, CloseCode, ClosedBy, check_code
@@ -58,9 +67,13 @@ handler_logger = logging.getLogger("wsadapter.handlers")
 
 Receive = Callable[[], Awaitable[Message]]
 
+#: For those who observe handlers: the type of all messages that no handler declares.
+UNKNOWN = "unknown"
 #: Frames that are read before others have their turn.
 FRAMES_PER_TURN = 64
-#: Seconds that clean-up may take for each of its parts: handlers, layer and store, disconnect().
+#: Seconds that the project's code may take to end, in all; leaving the layer and the store has
+#: the time limits of Redis. What still runs after half of them is cancelled and given an eighth.
+#: disconnect() may use what is left then, but for an eighth that is for receivers of the signal.
 CLEANUP_SECONDS = 2.0
 
 
@@ -95,6 +108,8 @@ class AdapterConsumer(AsyncWebsocketConsumer):
     welcome: bool = True
     #: Whether `broadcast`, `send_to_user` and `send_to_users` reach it.
     pushes: bool = True
+    #: Whether the groups that it joins are told who joins and who leaves.
+    announce_members: bool = False
     #: Origins that may connect, in place of `ALLOWED_ORIGINS`.
     origins: str | Collection[str] | OriginRule | None = None
     #: How many messages a client may send; one that goes on regardless is closed.
@@ -153,6 +168,8 @@ class AdapterConsumer(AsyncWebsocketConsumer):
                 'Mount it under "websocket" in the ProtocolTypeRouter.'
             )
         self._prepare(scope, send)
+        if hooks.connection_begins:
+            hooks.connection_begins(self.connection)
         servers.before_daphne_stops(serving.end_all)
         try:
             # The deadline is set once this side closes: see _closing.
@@ -163,7 +180,7 @@ class AdapterConsumer(AsyncWebsocketConsumer):
             if not self._deadline.expired():
                 raise
         finally:
-            await serving.cleaned_up(self._clean_up())
+            await serving.cleaned_up(self.connection, self._clean_up())
 
     def _prepare(self, scope: Any, send: servers.Send) -> None:
         if "handlers" not in type(self).__dict__:
@@ -182,6 +199,8 @@ class AdapterConsumer(AsyncWebsocketConsumer):
         self._watch: Watch | None = None
         self._connect_called = False
         self._registered = False
+        # What the project's code has used of CLEANUP_SECONDS.
+        self._ending_seconds = 0.0
         # Being counted in and counted out never overlap, whenever the browser leaves.
         self._counting = asyncio.Lock()
 
@@ -211,6 +230,7 @@ class AdapterConsumer(AsyncWebsocketConsumer):
             on_gap=self._take_gap,
         )
         connection.handled_by = self._own_reader()
+        connection.announce_members = self.announce_members
         return connection
 
     def _new_heartbeat(self) -> Heartbeat:
@@ -234,12 +254,15 @@ class AdapterConsumer(AsyncWebsocketConsumer):
         # Nothing but its end may come before the handshake's: who leaves meanwhile is let go.
         ahead = asyncio.ensure_future(receive())
         try:
-            refusal = await self._admit_unless_left(ahead)
+            turned_away = admission.turned_away(self.connection)
+            refusal = None if turned_away else await self._admit_unless_left(ahead)
             if frame_log.on:
                 frame_log.opened(self.connection.client_id, self.scope)
             if self.connection.state is State.CLOSED:
                 return
-            if refusal is not None:
+            if turned_away is not None:
+                await self.connection.refuse(turned_away.code, turned_away.reason)
+            elif refusal is not None:
                 await self._refuse(refusal)
             else:
                 # In the first lane: nothing is handled before it.
@@ -450,16 +473,18 @@ class AdapterConsumer(AsyncWebsocketConsumer):
         """`SUBPROTOCOL`, if the client speaks it."""
         return SUBPROTOCOL if SUBPROTOCOL in (self.scope.get("subprotocols") or ()) else None
 
-    async def join(self, group: str) -> None:
+    async def join(self, group: str, info: object = None, *, announce: bool | None = None) -> None:
         """Join a group; returns when what is sent to it from now on arrives.
 
         Args:
             group: any text.
+            info: what `members` says of this connection; anything that encodes as JSON, in 4 KiB.
+            announce: whether the group is told that it joins and leaves; None for what
+                `announce_members` says.
 
-        Raises:
-            StoreUnavailable: Redis did not answer in time.
+        The errors are those of `Connection.join`.
         """
-        await self.connection.join(group)
+        await self.connection.join(group, info, announce=announce)
 
     async def leave(self, group: str) -> None:
         """Leave a group; leaving one that was not joined does nothing."""
@@ -493,6 +518,7 @@ class AdapterConsumer(AsyncWebsocketConsumer):
 
     async def _register(self) -> Refusal | None:
         groups = [*self._audiences(), *(layer_name(group) for group in self.groups)]
+        self.connection.note_groups(self.groups)
         if self._joined().client_id != self.connection.client_id:
             groups.append(client_group(self.connection.client_id))
         try:
@@ -546,7 +572,10 @@ class AdapterConsumer(AsyncWebsocketConsumer):
             return
         if self._inbox.put_event(message):
             self._work_soon()
-        elif self._inbox.dropped == 1:
+            return
+        if hooks.event_dropped:
+            hooks.event_dropped("inbox")
+        if self._inbox.dropped == 1:
             logger.warning(
                 "Client %s: its handlers do not keep up; messages of the channel layer are "
                 "dropped.",
@@ -678,6 +707,8 @@ class AdapterConsumer(AsyncWebsocketConsumer):
     async def _call_handler(self, request: envelope.Envelope) -> None:
         handler = self.handlers.get(request.type)
         if handler is None:
+            if hooks.handled:
+                hooks.handled(UNKNOWN, 0.0, ErrorCode.UNKNOWN_TYPE.value)
             raise InvalidMessage(
                 ErrorCode.UNKNOWN_TYPE,
                 f"There is no message type {request.type[:100]!r} here.",
@@ -686,10 +717,38 @@ class AdapterConsumer(AsyncWebsocketConsumer):
             )
         if self.connection.subprotocol == SUBPROTOCOL:
             request.fields.pop("priority", None)  # it is of the envelope there
-        result = await self._result_of(handler, request)
+        with self._handling(request.type):
+            result = await self._result_of(handler, request)
         if request.id is not None or result is not None:
             shown = self.connection.in_view(result)
             await self.connection.send(envelope.reply(request.id, shown))
+
+    @contextlib.contextmanager
+    def _handling(self, type: str) -> Iterator[None]:
+        """For those who observe how long handlers take, and how they fail."""
+        if not hooks.handled:
+            yield
+            return
+        begun_at = time.perf_counter()
+        kind: str | None = None
+        try:
+            yield
+        except BaseException as error:
+            kind = self._kind_of(error)
+            raise
+        finally:
+            hooks.handled(type, time.perf_counter() - begun_at, kind)
+
+    def _kind_of(self, error: BaseException) -> str | None:
+        """What kind of failure it is that a handler raised, if it is one."""
+        if isinstance(error, asyncio.CancelledError):
+            return "cancelled"
+        if self.connection.is_its_end(error):
+            return None
+        if isinstance(error, InvalidMessage):
+            return ErrorCode.INVALID.value
+        failure = self._meaning_of(error)
+        return ErrorCode.INTERNAL_ERROR.value if failure is None else failure.kind.value
 
     async def _result_of(self, handler: Handler, request: envelope.Envelope) -> Any:
         retry = handler.declaration.retry
@@ -745,16 +804,16 @@ class AdapterConsumer(AsyncWebsocketConsumer):
         if self._watch is not None:
             self._watch.end()
         await self.connection.stop_writing(cut=self._deadline.expired())
-        await asyncio.gather(
-            self._count_out(), self._finish_handlers(), self.connection.end_tasks()
-        )
+        await asyncio.gather(self._count_out(), self._end_what_runs())
         if self.connection.membership is not None:
             # After the handlers: one of them may still join a group.
             await self._guarded(self._joined().close(), "leaving the channel layer")
         if self._connect_called and self._overrides_disconnect():
             await self._guarded(self._call_disconnect(), "disconnect()")
-        await self._report_end()
+        await self._guarded(self._report_end(), "a receiver of client_disconnected")
         self._watch = None
+        if hooks.connection_ended:
+            hooks.connection_ended(self.connection)
         self.connection.let_go()
 
     async def _count_out(self) -> None:
@@ -763,18 +822,35 @@ class AdapterConsumer(AsyncWebsocketConsumer):
             if self._node is not None:
                 await self._guarded(self._node.leave(self.connection), "leaving the store")
 
+    async def _end_what_runs(self) -> None:
+        clock = asyncio.get_running_loop().time
+        begun_at = clock()
+        await asyncio.gather(self._finish_handlers(), self.connection.end_tasks())
+        self._ending_seconds = clock() - begun_at
+
+    @contextlib.asynccontextmanager
+    async def _within(self, seconds: float) -> AsyncIterator[None]:
+        """The project's code ends within so much of CLEANUP_SECONDS, what it has used included."""
+        clock = asyncio.get_running_loop().time
+        begun_at = clock()
+        try:
+            async with asyncio.timeout(max(seconds - self._ending_seconds, CLEANUP_SECONDS / 8)):
+                yield
+        finally:
+            self._ending_seconds += clock() - begun_at
+
     async def _finish_handlers(self) -> None:
         """What the browser sent before it left is still handled, within bounds."""
         worker = self._worker
-        if worker is None or (await asyncio.wait([worker], timeout=CLEANUP_SECONDS))[0]:
+        if worker is None or (await asyncio.wait([worker], timeout=CLEANUP_SECONDS / 2))[0]:
             return
         handler_logger.warning(
             "A handler of client %s did not end within %g s of its connection and is cancelled.",
             self.connection.client_id,
-            CLEANUP_SECONDS,
+            CLEANUP_SECONDS / 2,
         )
         worker.cancel()
-        await asyncio.wait([worker], timeout=CLEANUP_SECONDS)
+        await asyncio.wait([worker], timeout=CLEANUP_SECONDS / 8)
 
     def _overrides_disconnect(self) -> bool:
         """Whether there is user code to call, for which a thread closes old connections."""
@@ -798,7 +874,7 @@ class AdapterConsumer(AsyncWebsocketConsumer):
         """Call ``disconnect(code)``; the groups are left by then."""
         await db.aclose_old_connections()
         try:
-            async with asyncio.timeout(CLEANUP_SECONDS):
+            async with self._within(CLEANUP_SECONDS * 7 / 8):
                 await self.disconnect(message["code"])
         finally:
             await db.aclose_old_connections()
@@ -811,10 +887,7 @@ class AdapterConsumer(AsyncWebsocketConsumer):
             logger.debug("Client %s: %s: %r", self.connection.client_id, what, end)
         except TimeoutError:
             logger.warning(
-                "Client %s: %s took longer than %g s and was given up.",
-                self.connection.client_id,
-                what,
-                CLEANUP_SECONDS,
+                "Client %s: %s took too long and was given up.", self.connection.client_id, what
             )
         except asyncio.CancelledError as error:
             if is_being_cancelled():
@@ -847,13 +920,14 @@ class AdapterConsumer(AsyncWebsocketConsumer):
                 f" ({one_line(connection.close_reason)})" if connection.close_reason else "",
                 duration,
             )
-        await _emit(
-            client_disconnected,
-            client=connection.info(self._node.lease),
-            code=code,
-            reason=connection.close_reason,
-            duration=duration,
-        )
+        async with self._within(CLEANUP_SECONDS):
+            await _emit(
+                client_disconnected,
+                client=connection.info(self._node.lease),
+                code=code,
+                reason=connection.close_reason,
+                duration=duration,
+            )
 
 
 #: What a message of the channel layer cannot call, whether or not a subclass overrides it.

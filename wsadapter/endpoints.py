@@ -81,6 +81,8 @@ class Options(TypedDict, total=False):
     welcome: bool
     #: Whether `broadcast`, `send_to_user` and `send_to_users` reach it.
     pushes: bool
+    #: Whether the groups that it joins are told who joins and who leaves.
+    announce_members: bool
     #: Further groups to join.
     groups: Sequence[str]
 

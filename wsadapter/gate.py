@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from wsadapter import frame_log
+from wsadapter import frame_log, hooks
 from wsadapter.close_codes import CloseCode
 from wsadapter.connection import Connection
 from wsadapter.errors import InvalidMessage
@@ -67,8 +67,7 @@ class Gate:
             return None
         kind = envelope.heartbeat(frame) if isinstance(frame, str) else None
         if kind == "ws:pong":
-            self._heartbeat.ponged(now)
-            self._connection.stats.round_trip = self._heartbeat.round_trip
+            self._ponged(now)
             return None
         self._heartbeat.heard(now)
         if self._bucket is not None and not self._has_token(self._bucket, frame, now):
@@ -90,6 +89,16 @@ class Gate:
         if bucket is not None and not self._has_token(bucket, text, now):
             return None
         return self._lane_of(label, text)
+
+    def _ponged(self, now: float) -> None:
+        heartbeat, stats = self._heartbeat, self._connection.stats
+        heartbeat.ponged(now)
+        measured = heartbeat.round_trip
+        if measured is None or measured == stats.round_trip:
+            return  # nobody had asked for it
+        stats.round_trip = measured
+        if hooks.ponged:
+            hooks.ponged(measured)
 
     def _count(self, frame: Frame, now: float) -> None:
         stats = self._connection.stats

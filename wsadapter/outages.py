@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 import threading
 
+from wsadapter import hooks
+
 logger = logging.getLogger("wsadapter.outages")
 
 _away: set[str] = set()
@@ -41,3 +43,5 @@ def ends(what: str) -> None:
             return
         _away.discard(what)
     logger.warning("%s is back.", what)
+    if hooks.came_back:
+        hooks.came_back(what)

@@ -691,7 +691,10 @@ class Outlet:
         if self.state is not State.CLOSED:
             loop = asyncio.get_running_loop()
             self._telling = loop.call_later(DROPS_TOLD_SECONDS, self._tell_drops)
-        message_dropped.send_robust(type(self), client_id=self.client_id, count=count)
+        reason = self._outbox.overflow.value
+        message_dropped.send_robust(
+            type(self), client_id=self.client_id, count=count, reason=reason
+        )
 
 
 def _release(taken: asyncio.Future[bool] | None, *, sent: bool = False) -> None:

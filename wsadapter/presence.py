@@ -15,6 +15,11 @@ from wsadapter.groups import user_id
 from wsadapter.store.operations import (
     ClientInfo,
     IsOnline,
+    LiveNodes,
+    Member,
+    MemberCount,
+    Members,
+    NodeInfo,
     OnlineClients,
     OnlineCount,
     OnlineUserCount,
@@ -50,6 +55,20 @@ def online_user_count() -> int:
 async def aonline_user_count() -> int:
     """The twin of `online_user_count`."""
     return await conf.store().arun(OnlineUserCount())
+
+
+def online_nodes() -> tuple[NodeInfo, ...]:
+    """The server processes that have connections, each with their number.
+
+    The errors are those of `online_count`.
+    """
+    forbid_event_loop("online_nodes")
+    return conf.store().run(LiveNodes())
+
+
+async def aonline_nodes() -> tuple[NodeInfo, ...]:
+    """The twin of `online_nodes`."""
+    return await conf.store().arun(LiveNodes())
 
 
 def is_online(user: Any) -> bool:
@@ -125,6 +144,55 @@ async def aonline_clients(user: Any = None) -> AsyncIterator[ClientInfo]:
     cursor: str | None = None
     while True:
         page = await conf.store().arun(OnlineClients(wanted, cursor))
+        for item in page.items:
+            yield item
+        if (cursor := page.next) is None:
+            return
+
+
+def member_count(group: str) -> int:
+    """The number of connections in a group.
+
+    Args:
+        group: any text, as given to ``join``.
+
+    The errors are those of `online_count`.
+    """
+    forbid_event_loop("member_count")
+    return conf.store().run(MemberCount(group))
+
+
+async def amember_count(group: str) -> int:
+    """The twin of `member_count`."""
+    return await conf.store().arun(MemberCount(group))
+
+
+def members(group: str) -> Iterator[Member]:
+    """The connections in a group, those of one user one after the other; in pages of 500.
+
+    Args:
+        group: any text, as given to ``join``.
+
+    The errors are those of `online_count`.
+    """
+    forbid_event_loop("members")
+    return _members(group)
+
+
+def _members(group: str) -> Iterator[Member]:
+    cursor: str | None = None
+    while True:
+        page = conf.store().run(Members(group, cursor))
+        yield from page.items
+        if (cursor := page.next) is None:
+            return
+
+
+async def amembers(group: str) -> AsyncIterator[Member]:
+    """The twin of `members`: ``async for member in amembers(group)``."""
+    cursor: str | None = None
+    while True:
+        page = await conf.store().arun(Members(group, cursor))
         for item in page.items:
             yield item
         if (cursor := page.next) is None:

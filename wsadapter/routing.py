@@ -8,22 +8,34 @@ from typing import Any, cast
 
 from channels.auth import AuthMiddlewareStack
 from channels.routing import URLRouter
-from django.urls import URLPattern, re_path
+from django.apps import apps
+from django.urls import URLPattern, path, re_path
 
 from wsadapter.auth import OriginCheck, log_refusal
+from wsadapter.listing import LIVE_PATH
+from wsadapter.live import Live
+
+#: What the admin's page of connections connects to, for a routing of your own.
+admin_urlpatterns = [path(LIVE_PATH, Live.as_asgi())]
 
 
 def websocket_application(urlpatterns: Sequence[URLPattern]) -> OriginCheck:
     """The ASGI application for ``"websocket"`` in a ``ProtocolTypeRouter``.
 
     It is ``OriginCheck(AuthMiddlewareStack(URLRouter(urlpatterns)))``, which knows the ``origins``
-    of a route, with an answer for paths that no pattern matches.
+    of a route, with an answer for paths that no pattern matches. Where the Django admin is
+    installed, `admin_urlpatterns` come first.
 
     Args:
         urlpatterns: ``path("ws/", MyConsumer.as_asgi())`` and the like.
     """
-    routes = [*urlpatterns, re_path(r"", cast("Any", _no_such_path))]
+    own = admin_urlpatterns if _has_admin() else []
+    routes = [*own, *urlpatterns, re_path(r"", cast("Any", _no_such_path))]
     return OriginCheck(AuthMiddlewareStack(URLRouter(routes)), partial(_origins_of, routes))
+
+
+def _has_admin() -> bool:
+    return apps.is_installed("django.contrib.admin") and apps.is_installed("wsadapter")
 
 
 def _origins_of(routes: Sequence[URLPattern], scope: Any) -> Any:

@@ -15,12 +15,23 @@ client_connected = Signal()
 #: (seconds) once per registered connection, however it ended.
 client_disconnected = Signal()
 
+#: Sent with ``user_id: str`` when a user's first connection anywhere begins: at most once in the
+#: whole cluster, in the process where it begins; not when they were away for less than
+#: `GRACE_SECONDS`.
+user_came_online = Signal()
+
+#: Sent with ``user_id: str`` when a user has had no connection anywhere for `GRACE_SECONDS`: at
+#: most once in the whole cluster, in whichever process finds it out; exactly once unless that one
+#: dies before its receivers have run. Counts and `is_online` do not wait for it.
+user_went_offline = Signal()
+
 #: Sent with ``client_id: str`` and ``error: Exception`` when the server refused a frame; the
 #: connection is removed and the frame is never tried again.
 delivery_failed = Signal()
 
-#: Sent with ``client_id: str`` and ``count: int`` when a full outbox dropped pushes: at once for
-#: the first, then at most once a second and connection, with the number since the last time.
+#: Sent with ``client_id: str``, ``count: int`` and ``reason: str`` (the policy, such as
+#: ``"drop-oldest"``) when a full outbox dropped pushes: at once for the first, then at most once a
+#: second and connection, with the number since the last time.
 message_dropped = Signal()
 
 #: Sent with ``error: Exception`` when a send that waited for a commit could not be published.

@@ -12,8 +12,10 @@ logger = logging.getLogger("wsadapter.connection")
 
 T = TypeVar("T")
 
-#: Seconds for readers to read to the end, and then for whoever is cancelled to clean up.
-PATIENCE_SECONDS = 2.0
+#: Seconds for readers to read to the end.
+PATIENCE_SECONDS = 1.0
+#: Seconds for whoever is cancelled to clean up.
+CANCELLED_SECONDS = 0.25
 
 
 def causes(error: BaseException) -> list[BaseException]:
@@ -70,16 +72,16 @@ class Tasks:
         """
         for task in self._tasks - self._of_informed():
             task.cancel()
-        await self._wait()
+        await self._wait(PATIENCE_SECONDS)
         for task in self._tasks:
             task.cancel()
-        await self._wait()
+        await self._wait(CANCELLED_SECONDS)
         for task in self._tasks:
             logger.warning(
                 "The task %s of client %s did not end within %g s of its cancellation.",
                 task.get_name(),
                 client_id,
-                PATIENCE_SECONDS,
+                CANCELLED_SECONDS,
             )
 
     def _of_informed(self) -> set[asyncio.Task[Any]]:
@@ -87,9 +89,9 @@ class Tasks:
         informed = {task for task in self._informed if not task.done()}
         return self._tasks if informed - self._tasks else self._tasks & informed
 
-    async def _wait(self) -> None:
+    async def _wait(self, seconds: float) -> None:
         if self._tasks:
-            await asyncio.wait(set(self._tasks), timeout=PATIENCE_SECONDS)
+            await asyncio.wait(set(self._tasks), timeout=seconds)
 
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)

@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Callable
 
+from wsadapter import hooks
 from wsadapter.close_codes import CloseCode
 from wsadapter.conf import settings
 from wsadapter.connection import Connection
@@ -67,6 +68,8 @@ class Watch:
             if verdict.action is Action.PING:
                 self._connection.ping()
             elif verdict.action is Action.DEAD:
+                if hooks.heartbeat_timed_out:
+                    hooks.heartbeat_timed_out()
                 self._connection.close_soon(CloseCode.NO_PONG, "no pong")
                 return
             await self._renew_membership(now)

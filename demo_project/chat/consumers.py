@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from functools import partial
 
 from channels.db import database_sync_to_async as in_database
 from django.contrib.auth import get_user_model
 
 from demo_project.accounts import MODERATOR
-from demo_project.chat import history, seats
+from demo_project.chat import history
 from demo_project.chat.flood import SPAM, flood
 from demo_project.chat.history import LOBBY, group_of
+from demo_project.chat.people import people_in
 from demo_project.chat.wire import (
     Enter,
     Entered,
@@ -29,11 +31,12 @@ from wsadapter import (
     Priority,
     RateLimit,
     Retry,
+    StoreUnavailable,
     asend_to_group,
     handler,
 )
 
-#: A seat whose process was killed is empty within a lease and this.
+#: Whoever was on a process that was killed is seen to be gone within a lease and this.
 PEOPLE_SECONDS = 2.0
 
 
@@ -44,6 +47,7 @@ class Chat(Visitor):
     allow_anonymous = False
 
     room = ""
+    here = People("", [])
     flooding: asyncio.Task[None] | None = None
 
     async def connect(self) -> None:
@@ -52,7 +56,6 @@ class Chat(Visitor):
         self.connection.create_task(watching)
 
     async def disconnect(self, code: int) -> None:
-        await seats.leave(self.connection.client_id)
         await self._tell_people(self.room)
 
     @handler(
@@ -61,7 +64,7 @@ class Chat(Visitor):
         retry=Retry(attempts=3, first_delay_seconds=0.5),
     )
     async def enter(self, message: Enter) -> Entered:
-        await seats.take(self.connection.client_id, message.room, self.user)
+        await in_database(history.check_room)(message.room)
         await self._move(message.room)
         return Entered(
             room=self.room,
@@ -102,7 +105,7 @@ class Chat(Visitor):
 
     async def _move(self, room: str) -> None:
         """What is said from now on arrives; what was said before is history."""
-        await self.join(group_of(room))
+        await self.join(group_of(room), {"name": self.user.get_username()})
         left, self.room = self.room, room
         if left not in ("", room):
             await self.leave(group_of(left))
@@ -110,9 +113,12 @@ class Chat(Visitor):
         await self._tell_people(room)
 
     async def _people(self) -> People:
-        return await seats.people_in(self.room)
+        """Who is here, or was when it could be told last."""
+        with suppress(StoreUnavailable):
+            self.here = await people_in(self.room)
+        return self.here
 
     async def _tell_people(self, room: str) -> None:
-        here = await seats.people_in(room)
+        here = await people_in(room)
         if here.people:  # else there is nobody to tell
             await asend_to_group(group_of(room), here)

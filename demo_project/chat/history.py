@@ -53,6 +53,12 @@ def remove(room: str, sequence: int, moderator: AbstractBaseUser) -> None:
     send_to_group(LOBBY, card(room), priority=Priority.URGENT, on_commit=True)
 
 
+def check_room(room: str) -> None:
+    """Raises Fatal if there is no such room."""
+    if not Room.objects.filter(slug=room).exists():
+        raise Fatal(f"There is no room {room!r}.")
+
+
 def page(room: str, look: Look) -> list[Line]:
     """The newest lines, or those next to the one that is asked about; the oldest first."""
     messages = Message.objects.filter(room__slug=room).select_related(

@@ -1,4 +1,4 @@
-"""What the database keeps: rooms, what was said in them, and who sits where."""
+"""What the database keeps: rooms, and what was said in them."""
 
 from __future__ import annotations
 
@@ -42,17 +42,3 @@ class Message(models.Model):
 
     def __str__(self) -> str:
         return f"{self.room_id} #{self.sequence}"
-
-
-class Seat(models.Model):
-    """A connection that is in a room. One whose process was killed keeps its seat: see `seats`."""
-
-    client_id = models.CharField(max_length=200, primary_key=True)
-    room = models.ForeignKey(Room, models.CASCADE, related_name="seats")
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="+")
-
-    class Meta:
-        app_label = "chat"
-
-    def __str__(self) -> str:
-        return self.client_id

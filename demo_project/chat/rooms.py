@@ -9,7 +9,7 @@ from django.contrib.auth import get_user_model
 from django.db import transaction
 from django.utils import timezone
 
-from demo_project.chat.models import Message, Room, Seat
+from demo_project.chat.models import Message, Room
 
 
 class Beginning(NamedTuple):
@@ -111,8 +111,7 @@ BEGINNINGS = (
 
 @transaction.atomic
 def make_rooms() -> None:
-    """Makes those that do not exist yet; nobody sits in any."""
-    Seat.objects.all().delete()
+    """Makes those that do not exist yet."""
     for beginning in BEGINNINGS:
         if not Room.objects.filter(slug=beginning.slug).exists():
             _make(beginning, timezone.now())

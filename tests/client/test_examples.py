@@ -116,6 +116,22 @@ async def test_frames(example: dict[str, Any]) -> None:
         assert world.wire.messages == [json.loads(answer) for answer in example["answers"]]
 
 
+@pytest.mark.parametrize("example", CLIENT["members"], ids=server_frame)
+@virtual_time
+async def test_members(example: dict[str, Any]) -> None:
+    """What a group is told of its members is news for whoever reads, and is not answered."""
+    world = World()
+    async with world.client() as socket:
+        world.wire.say_raw(example["server"])
+        world.wire.say("the end of the example")
+        delivered = []
+        while (message := await socket.receive()) != "the end of the example":
+            delivered.append(message)
+        assert delivered == example["news"]
+        await settled()
+        assert world.wire.messages == []
+
+
 @pytest.mark.parametrize("example", CLIENT["requests"], ids=str)
 @virtual_time
 async def test_requests(example: dict[str, Any]) -> None:

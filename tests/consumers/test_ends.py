@@ -171,6 +171,45 @@ async def test_a_disconnect_that_never_returns_is_given_up(
     assert not log.tracebacks
 
 
+async def test_all_that_does_not_end_shares_the_time_that_there_is(
+    browser: Connect, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    class Endless(AdapterConsumer):
+        async def receive(self, text_data: str | None = None, bytes_data: Any = None) -> None:
+            self.connection.create_task(self.hang("the task"))
+            await self.hang("the handler")
+
+        async def disconnect(self, code: int) -> None:
+            await self.hang("disconnect()")
+
+        async def hang(self, what: str) -> None:
+            asked.append(what)
+            await asyncio.Event().wait()
+
+    async def receiver(**kwargs: Any) -> None:
+        asked.append("the receiver")
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("wsadapter.consumers.CLEANUP_SECONDS", 1.0)
+    client = browser(Endless)
+    await client.open()
+    await client.send_to("go")
+    await aeventually(lambda: len(asked) == 2)
+    client_disconnected.connect(receiver)
+    clock = asyncio.get_running_loop().time
+    began = clock()
+    try:
+        await client.leave()
+    finally:
+        client_disconnected.disconnect(receiver)
+    assert 0.9 < clock() - began < 1.9, "not each of them has a second"
+    assert asked == ["the handler", "the task", "disconnect()", "the receiver"]
+    assert len([line for line in log.lines("connection") if "was given up" in line]) == 2
+    assert not log.tracebacks
+
+
 async def test_what_the_browser_sent_before_it_left_is_handled(browser: Connect) -> None:
     handled: list[str | None] = []
 

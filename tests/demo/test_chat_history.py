@@ -16,7 +16,7 @@ from django.test import override_settings
 from django.utils import timezone
 
 from demo_project.chat import figures, history, rooms
-from demo_project.chat.models import Message, Room, Seat
+from demo_project.chat.models import Message, Room
 from demo_project.chat.wire import Line, Look, Removed
 from wsadapter import Fatal, Priority
 from wsadapter.testing import capture_sent
@@ -142,10 +142,10 @@ def test_the_rooms_are_made_once(ada: AbstractBaseUser) -> None:
     assert history.page("moths", Look())[-1].text == "It stays."
 
 
-def test_a_new_run_begins_with_empty_seats(ada: AbstractBaseUser) -> None:
-    Seat.objects.create(client_id="of a killed server", room=Room.objects.first(), user=ada)
-    rooms.make_rooms()
-    assert Seat.objects.count() == 0
+def test_a_room_has_to_be_there() -> None:
+    history.check_room("moths")
+    with pytest.raises(Fatal, match="There is no room 'butterflies'"):
+        history.check_room("butterflies")
 
 
 def test_the_figures_count_rooms_removals_and_minutes(ada: AbstractBaseUser) -> None:

@@ -145,6 +145,29 @@ def test_frames(tab: Tab) -> None:
     ]
 
 
+def test_members(tab: Tab) -> None:
+    """What a group is told of its members has events of its own, and is not answered."""
+    told = tab.run(
+        """
+        return argument.map(({ server }) => {
+          const w = world();
+          w.wire.accept();
+          const news = [];
+          for (const type of ["ws:joined", "ws:left", "ws:message"]) {
+            w.socket.on(type, (message) => news.push([type, message]));
+          }
+          w.wire.sayRaw(server);
+          return [server, w.wire.sent, news];
+        })
+        """,
+        CLIENT["members"],
+    )
+    assert told == [
+        [example["server"], [], [[news["type"], news] for news in example["news"]]]
+        for example in CLIENT["members"]
+    ]
+
+
 def test_requests(tab: Tab) -> None:
     told = tab.run(
         """

@@ -10,7 +10,7 @@ from channels.exceptions import ChannelFull
 
 from wsadapter.layers.fanout import Fanout, QueueMember
 from wsadapter.wire.lanes import Priority
-from wsadapter.wire.orders import Kick, Message, Push
+from wsadapter.wire.orders import Inspect, Kick, Message, Push
 
 PUSH = Push("hello", frozenset({"b"}), Priority.HIGH, True)
 KICK = Kick(4001, "bye", session="s")
@@ -26,6 +26,9 @@ class Remembering:
 
     def kick(self, kick: Kick) -> None:
         self.taken.append(kick)
+
+    def inspect(self, inspect: Inspect) -> None:
+        self.taken.append(inspect)
 
     def event(self, message: Message) -> None:
         self.taken.append(message)
@@ -78,6 +81,13 @@ def test_a_kick_reaches_all(fanout: Fanout) -> None:
     all_members = members(fanout)
     assert fanout.to_group("news", Decoding(KICK.to_message()))
     assert [member.taken for member in all_members] == [[KICK]] * 3
+
+
+def test_an_inspection_is_no_push(fanout: Fanout) -> None:
+    all_members = members(fanout)
+    inspect = Inspect("client 1", "a channel")
+    assert fanout.to_group("news", Decoding(inspect.to_message()))
+    assert [member.taken for member in all_members] == [[inspect]] * 3
 
 
 def test_a_plain_message_is_each_members_own(fanout: Fanout) -> None:

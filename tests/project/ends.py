@@ -29,6 +29,13 @@ class Ending(AdapterConsumer):
         await asyncio.Event().wait()
 
 
+class Stubborn(Ending):
+    """Neither its handlers nor its ``disconnect`` come to an end in good time."""
+
+    async def disconnect(self, code: int) -> None:
+        await asyncio.sleep(10)
+
+
 class Held(Ending):
     """Holds every client to answering pings, soon."""
 

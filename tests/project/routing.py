@@ -4,7 +4,7 @@ from django.urls import path
 
 from tests.project import endpoints, streams
 from tests.project.consumers import Chat, Echo, Plain
-from tests.project.ends import Ending, Held
+from tests.project.ends import Ending, Held, Stubborn
 
 websocket_urlpatterns = [
     path("ws/", Plain.as_asgi()),
@@ -12,6 +12,7 @@ websocket_urlpatterns = [
     path("ws/echo/", Echo.as_asgi()),
     path("ws/ends/", Ending.as_asgi()),
     path("ws/held/", Held.as_asgi()),
+    path("ws/stubborn/", Stubborn.as_asgi()),
     # Conversations
     path("talk/greetings/", endpoints.greetings.as_asgi()),
     path("talk/unwelcoming/", endpoints.unwelcoming.as_asgi()),

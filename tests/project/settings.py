@@ -29,7 +29,8 @@ LAYERS = {
 backend, config = LAYERS[os.environ.get("LAYER", "wsadapter-memory")]
 CHANNEL_LAYERS = {"default": {"BACKEND": backend, "CONFIG": config}}
 
-WSADAPTER = json.loads(os.environ.get("WSADAPTER", "{}"))
+# Who stops a server does not wait for its clients to leave, unless that is what is tested.
+WSADAPTER = {"DRAIN_SECONDS": 0, **json.loads(os.environ.get("WSADAPTER", "{}"))}
 
 DATABASES = {
     "default": {

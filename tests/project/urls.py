@@ -4,10 +4,12 @@ from django.contrib import admin
 from django.urls import include, path
 
 from tests.project import views
+from wsadapter.views import ready
 
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("pid/", views.pid),
+    path("ready/", ready),
     path("login/", views.log_in),
     path("logout/", views.log_out),
     path("send/<str:target>/", views.send),

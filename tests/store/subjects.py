@@ -11,12 +11,48 @@ from typing import Protocol, TypeAlias, TypeVar
 import redis
 
 from wsadapter.store import MemoryStore, RedisStore, Store
-from wsadapter.store.operations import ClientInfo, OnlineClients, OnlineUsers, Operation, Page
+from wsadapter.store.operations import (
+    TAKE_SIZE,
+    Beat,
+    ClientInfo,
+    Join,
+    JoinOutcome,
+    LeaseState,
+    Member,
+    Members,
+    OnlineClients,
+    OnlineUsers,
+    OpenLease,
+    Operation,
+    Page,
+    TakeDue,
+    Transition,
+)
 
 R = TypeVar("R")
 T = TypeVar("T")
 
 PassTime: TypeAlias = Callable[[float], None]  # seconds
+
+A, B, C = "a:1:x", "b:2:y", "c:3:z"
+# So long that the time a test takes is nothing.
+LEASE_SECONDS = 1500.0
+GRACE_SECONDS = 300.0
+
+# Any text may name a user or a group.
+ODD_TEXTS = [
+    "",
+    "anna@example.com",
+    "Анна",
+    "👩‍🚀🎈",
+    "x" * 300,
+    'quote " \\ backslash',
+    "a\x00b",
+    "a:b{c}*?[d]",
+    "ÿþ\u00ff",
+    "null",
+    "0",
+]
 
 
 class Clock:
@@ -59,6 +95,11 @@ def redis_time(store: RedisStore, client: redis.Redis) -> PassTime:
     def pass_time(seconds: float) -> None:
         for lease in client.zrange(store.keys.nodes, 0, -1):
             client.zincrby(store.keys.nodes, -seconds * 1000, lease)
+        for since in (store.keys.leaving, store.keys.arriving, store.keys.reaped):
+            for entry in client.zrange(since, 0, -1):
+                client.zincrby(since, -seconds * 1000, entry)
+        if (left_ms := client.pttl(store.keys.forgotten)) > 0:
+            client.pexpire(store.keys.forgotten, left_ms - round(seconds * 1000))
         for sequence in client.scan_iter(store.keys.sequence("*")):
             client.pexpire(sequence, client.pttl(sequence) - round(seconds * 1000))
 
@@ -93,6 +134,44 @@ def a_client(
     )
 
 
+def open_leases(store: Subject, *leases: str) -> None:
+    for lease in leases:
+        store(OpenLease(lease, LEASE_SECONDS))
+
+
+def join(store: Subject, lease: str, *users: str | None) -> None:
+    """One connection for each, with the ids a:1:x-0, a:1:x-1, …"""
+    for number, user in enumerate(users):
+        client = a_client(f"{lease}-{number}", user, lease=lease)
+        assert store(Join(lease, client, claim=False)).outcome is JoinOutcome.JOINED
+
+
+def let_die(store: Subject, *others: str) -> None:
+    """More than a lease goes by, in which only the others beat."""
+    for _ in range(2):
+        store.pass_time(LEASE_SECONDS * 2 / 3)
+        for lease in others:
+            assert store(Beat(lease, LEASE_SECONDS)) is not LeaseState.LAPSED
+
+
+def take_all(perform: Performer, take: TakeDue) -> list[Transition]:
+    """All that is due, as an announcer takes it: as long as there may be more."""
+    taken = list(perform(take))
+    size = len(taken)
+    while size >= TAKE_SIZE:
+        more = perform(take)
+        size = len(more)
+        taken += more
+    return taken
+
+
+def due(store: Subject) -> set[Transition]:
+    """What is to be announced by now; nothing is given twice."""
+    taken = take_all(store, TakeDue(GRACE_SECONDS, LEASE_SECONDS))
+    assert len(set(taken)) == len(taken)
+    return set(taken)
+
+
 def all_users(perform: Performer, limit: int = 500) -> list[str]:
     return list(walk(perform, lambda after: OnlineUsers(after, limit)))
 
@@ -103,13 +182,18 @@ def all_clients(
     return list(walk(perform, lambda cursor: OnlineClients(user_id, cursor, limit)))
 
 
+def all_members(perform: Performer, group: str, limit: int = 500) -> list[Member]:
+    return list(walk(perform, lambda cursor: Members(group, cursor, limit)))
+
+
 def walk(perform: Performer, page_after: Callable[[str | None], Operation[Page[T]]]) -> Iterator[T]:
     """Every page, one after the other; what comes twice would never end."""
-    seen: set[T] = set()
+    seen: set[str] = set()
     page = perform(page_after(None))
     while True:
-        assert not seen & set(page.items)
-        seen |= set(page.items)
+        items = set(map(repr, page.items))  # of which some cannot be hashed
+        assert not seen & items
+        seen |= items
         yield from page.items
         if page.next is None:
             return

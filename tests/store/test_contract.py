@@ -6,7 +6,21 @@ from dataclasses import replace
 
 import pytest
 
-from tests.store.subjects import Subject, a_client, all_clients, all_users
+from tests.store.subjects import (
+    GRACE_SECONDS,
+    LEASE_SECONDS,
+    ODD_TEXTS,
+    A,
+    B,
+    C,
+    Subject,
+    a_client,
+    all_clients,
+    all_users,
+    join,
+    let_die,
+    open_leases,
+)
 from wsadapter.store.operations import (
     SEQUENCE_SECONDS,
     Beat,
@@ -22,57 +36,22 @@ from wsadapter.store.operations import (
     Leave,
     LeaveAll,
     LeaveOutcome,
+    LiveNodes,
     NextStamps,
     OnlineClients,
     OnlineCount,
     OnlineUserCount,
     OnlineUsers,
-    OpenLease,
     Reap,
     Restore,
+    TakeDue,
     UserConnections,
 )
 from wsadapter.wire.stamps import Stamp
 
-A, B, C = "a:1:x", "b:2:y", "c:3:z"
-LEASE_SECONDS = 15.0
-
+CAME_ONLINE = JoinResult(JoinOutcome.JOINED, came_online=True)
 JOINED = JoinResult(JoinOutcome.JOINED)
 TAKEN = JoinResult(JoinOutcome.TAKEN)
-
-ODD_TEXTS = [
-    "",
-    "anna@example.com",
-    "Анна",
-    "👩‍🚀🎈",
-    "x" * 300,
-    'quote " \\ backslash',
-    "a\x00b",
-    "a:b{c}*?[d]",
-    "ÿþ\u00ff",
-    "null",
-    "0",
-]
-
-
-def open_leases(store: Subject, *leases: str) -> None:
-    for lease in leases:
-        store(OpenLease(lease, LEASE_SECONDS))
-
-
-def join(store: Subject, lease: str, *users: str | None) -> None:
-    """One connection for each, with the ids a:1:x-0, a:1:x-1, …"""
-    for number, user in enumerate(users):
-        client = a_client(f"{lease}-{number}", user, lease=lease)
-        assert store(Join(lease, client, claim=False)) == JOINED
-
-
-def let_die(store: Subject, *others: str) -> None:
-    """More than a lease goes by, in which only the others beat."""
-    for _ in range(2):
-        store.pass_time(LEASE_SECONDS * 2 / 3)
-        for lease in others:
-            assert store(Beat(lease, LEASE_SECONDS)) is LeaseState.HELD
 
 
 class TestLease:
@@ -85,7 +64,7 @@ class TestLease:
 
     def test_it_ends_without_a_beat(self, store: Subject) -> None:
         open_leases(store, A)
-        store.pass_time(LEASE_SECONDS - 1)
+        store.pass_time(LEASE_SECONDS * 0.9)
         assert store(Beat(A, LEASE_SECONDS)) is LeaseState.HELD
         store.pass_time(LEASE_SECONDS + 1)
         assert store(Beat(A, LEASE_SECONDS)) is LeaseState.LAPSED
@@ -109,17 +88,17 @@ class TestLease:
         assert store(Beat(A, LEASE_SECONDS)) is LeaseState.LAPSED
         assert store(Join(A, a_client(), claim=True)).outcome is JoinOutcome.LAPSED
         assert store(Leave(A, "c1", "first")) is LeaveOutcome.LAPSED
-        assert store(Restore(A, (a_client(),))) is LeaseState.LAPSED
-        assert store(Restore(A, ())) is LeaseState.LAPSED
+        assert store(Restore(A, (a_client(),))).state is LeaseState.LAPSED
+        assert store(Restore(A, ())).state is LeaseState.LAPSED
         assert store(OnlineCount()) == 0
         assert store(FindClient("c1")) is None
 
     def test_opening_a_live_one_again_renews_it(self, store: Subject) -> None:
         open_leases(store, A)
         join(store, A, "anna")
-        store.pass_time(LEASE_SECONDS - 1)
+        store.pass_time(LEASE_SECONDS * 0.9)
         open_leases(store, A)
-        store.pass_time(LEASE_SECONDS - 1)
+        store.pass_time(LEASE_SECONDS * 0.9)
         assert store(OnlineCount()) == 1
 
     def test_opening_a_dead_one_again_starts_empty(self, store: Subject) -> None:
@@ -142,6 +121,19 @@ class TestLease:
         assert all_users(store) == ["boris", "clara"]
         assert store(UserConnections("boris")) == 1
 
+    def test_a_beat_tells_that_there_is_something_to_look_after(self, store: Subject) -> None:
+        overdue = Beat(A, LEASE_SECONDS, overdue_seconds=GRACE_SECONDS * 1.2)
+        open_leases(store, A)
+        join(store, A, "anna")
+        store(Leave(A, f"{A}-0", "first"))
+        store.pass_time(GRACE_SECONDS * 1.1)
+        assert store(overdue) is LeaseState.HELD
+        store.pass_time(GRACE_SECONDS * 0.2)
+        assert store(overdue) is LeaseState.BUSY
+        assert store(Beat(A, LEASE_SECONDS)) is LeaseState.HELD  # it looks for none
+        store(TakeDue(GRACE_SECONDS, LEASE_SECONDS))
+        assert store(overdue) is LeaseState.HELD
+
     def test_giving_up_an_unknown_one_changes_nothing(self, store: Subject) -> None:
         open_leases(store, A)
         join(store, A, "anna")
@@ -150,11 +142,38 @@ class TestLease:
         assert store(Beat(B, LEASE_SECONDS)) is LeaseState.LAPSED
 
 
+class TestLiveNodes:
+    def test_none(self, store: Subject) -> None:
+        assert store(LiveNodes()) == ()
+
+    def test_each_with_its_connections_and_what_is_left_of_it(self, store: Subject) -> None:
+        open_leases(store, B)
+        store.pass_time(LEASE_SECONDS / 3)
+        open_leases(store, C, A)
+        join(store, A, "anna", "anna", None)
+        join(store, B, "boris")
+        nodes = store(LiveNodes())
+        assert [(node.lease, node.connections) for node in nodes] == [(A, 3), (B, 1), (C, 0)]
+        left = [node.ends_in_seconds for node in nodes]
+        expected = [LEASE_SECONDS, LEASE_SECONDS * 2 / 3, LEASE_SECONDS]
+        assert left == pytest.approx(expected, rel=0.1)
+        store(Leave(A, f"{A}-0", "first"))
+        assert store(LiveNodes())[0].connections == 2
+
+    def test_one_that_has_ended_is_none(self, store: Subject) -> None:
+        open_leases(store, A, B, C)
+        join(store, A, "anna")
+        let_die(store, B, C)
+        assert [node.lease for node in store(LiveNodes())] == [B, C]
+        store(Lapse(B))
+        assert [node.lease for node in store(LiveNodes())] == [C]
+
+
 class TestJoin:
     def test_the_connection_is_known_everywhere(self, store: Subject) -> None:
         open_leases(store, A)
         client = a_client("c1", "anna", lease=A)
-        assert store(Join(A, client, claim=False)) == JOINED
+        assert store(Join(A, client, claim=False)).outcome is JoinOutcome.JOINED
         assert store(OnlineCount()) == 1
         assert store(OnlineUserCount()) == 1
         assert store(IsOnline("anna"))
@@ -182,12 +201,12 @@ class TestJoin:
         let_die(store, B)
         assert store(Join(A, a_client(), claim=True)).outcome is JoinOutcome.LAPSED
         assert store(OnlineCount()) == 0
-        assert store(Join(B, a_client(user_id="boris"), claim=True)) == JOINED
+        assert store(Join(B, a_client(user_id="boris"), claim=True)).outcome is JoinOutcome.JOINED
 
     def test_twice_with_one_serial_is_once(self, store: Subject) -> None:
         open_leases(store, A)
         for claim in (False, True, False):
-            assert store(Join(A, a_client(), claim)) == JOINED
+            assert store(Join(A, a_client(), claim)).outcome is JoinOutcome.JOINED
         assert store(OnlineCount()) == 1
         assert store(UserConnections("anna")) == 1
         assert store(Leave(A, "c1", "first")) is LeaveOutcome.LEFT
@@ -201,7 +220,7 @@ class TestJoin:
         open_leases(store, A, B)
         old = a_client("c1", user, serial="old", lease=A)
         new = a_client("c1", user, serial="new", lease=new_lease)
-        assert store(Join(A, old, claim=True)) == JOINED
+        assert store(Join(A, old, claim=True)).outcome is JoinOutcome.JOINED
         assert store(Join(new_lease, new, claim=True)) == JoinResult(JoinOutcome.REPLACED, old)
         assert store(OnlineCount()) == 1
         assert all_clients(store) == [new]
@@ -255,7 +274,7 @@ class TestJoin:
         store(Join(A, a_client("c1", "anna"), claim=True))
         let_die(store, B)
         new = a_client("c1", "boris", serial="new", lease=B)
-        assert store(Join(B, new, claim=True)) == JOINED
+        assert store(Join(B, new, claim=True)).outcome is JoinOutcome.JOINED
         assert all_clients(store) == [new]
         assert all_users(store) == ["boris"]
         store(Reap())
@@ -265,7 +284,7 @@ class TestJoin:
         open_leases(store, A, B)
         store(Join(A, a_client("c1", "anna"), claim=True))
         store(Leave(A, "c1", "first"))
-        assert store(Join(B, a_client("c1", "boris"), claim=True)) == JOINED
+        assert store(Join(B, a_client("c1", "boris"), claim=True)).outcome is JoinOutcome.JOINED
 
 
 class TestLeave:
@@ -322,7 +341,8 @@ class TestTogether:
                 ),
             )
         )
-        assert results == (JOINED, TAKEN, JoinResult(JoinOutcome.REPLACED, old), JOINED, JOINED)
+        replaced = JoinResult(JoinOutcome.REPLACED, old)
+        assert results == (CAME_ONLINE, TAKEN, replaced, JOINED, JOINED)
         assert store(OnlineCount()) == 3
         assert store(UserConnections("anna")) == store(UserConnections("boris")) == 1
         assert {client.lease for client in all_clients(store)} == {B}
@@ -333,22 +353,29 @@ class TestTogether:
         second = a_client("chosen", "anna", serial="second", lease=A)
         other = a_client("chosen", "boris", serial="third", lease=A)
         results = store(JoinAll(A, ((first, True), (second, True), (other, True))))
-        assert results == (JOINED, JoinResult(JoinOutcome.REPLACED, first), TAKEN)
+        assert results == (CAME_ONLINE, JoinResult(JoinOutcome.REPLACED, first), TAKEN)
         assert all_clients(store) == [second]
         assert store(OnlineCount()) == store(UserConnections("anna")) == 1
 
     def test_the_first_ones_open_the_lease(self, store: Subject) -> None:
         newcomers = ((a_client("c1"), False), (a_client("c2"), False))
-        assert store(JoinAll(A, newcomers, opens_for=LEASE_SECONDS)) == (JOINED, JOINED)
+        assert store(JoinAll(A, newcomers, opens_for=LEASE_SECONDS)) == (CAME_ONLINE, JOINED)
         assert store(OnlineCount()) == 2
         store.pass_time(LEASE_SECONDS + 1)
         assert store(OnlineCount()) == 0
+
+    def test_a_lease_that_is_open_is_not_renewed(self, store: Subject) -> None:
+        open_leases(store, A)
+        store(JoinAll(A, ((a_client(), False),), opens_for=LEASE_SECONDS * 3))
+        store.pass_time(LEASE_SECONDS * 1.1)
+        assert store(Beat(A, LEASE_SECONDS)) is LeaseState.LAPSED
 
     def test_a_lease_that_is_opened_inherits_nothing(self, store: Subject) -> None:
         open_leases(store, A)
         join(store, A, "anna", "boris")
         let_die(store)
-        assert store(JoinAll(A, ((a_client("c1", "clara"), False),), LEASE_SECONDS)) == (JOINED,)
+        newcomers = ((a_client("c1", "clara"), False),)
+        assert store(JoinAll(A, newcomers, LEASE_SECONDS)) == (CAME_ONLINE,)
         assert all_users(store) == ["clara"]
 
     def test_without_a_lease_nobody_joins_or_leaves(self, store: Subject) -> None:
@@ -378,7 +405,7 @@ class TestRestore:
         let_die(store)
         open_leases(store, B)
         assert store(OnlineCount()) == 0
-        assert store(Restore(B, clients)) is LeaseState.HELD
+        assert store(Restore(B, clients)).state is LeaseState.HELD
         assert all_clients(store) == [replace(client, lease=B) for client in clients]
         assert store(OnlineCount()) == 4
         assert store(UserConnections("anna")) == 2
@@ -388,7 +415,7 @@ class TestRestore:
         open_leases(store, A)
         clients = (a_client("c1"), a_client("c2"))
         for _ in range(3):
-            assert store(Restore(A, clients)) is LeaseState.HELD
+            assert store(Restore(A, clients)).state is LeaseState.HELD
         assert store(OnlineCount()) == store(UserConnections("anna")) == 2
         store(Leave(A, "c1", "first"))
         store(Leave(A, "c2", "first"))
@@ -411,7 +438,7 @@ class TestRestore:
         open_leases(store, C)
         others = a_client("c2", "clara", lease=C)
         restored = Restore(C, (a_client("c1", "anna", serial="old"), others))
-        assert store(restored) is LeaseState.HELD
+        assert store(restored).state is LeaseState.HELD
         assert all_clients(store) == [new, others]
         assert not store(IsOnline("anna"))
 
@@ -462,7 +489,9 @@ class TestCounting:
         assert all_users(store) == ["boris", "clara"]
         assert [client.user_id for client in all_clients(store)] == ["boris", "clara"]
 
-    @pytest.mark.parametrize("question", [OnlineUserCount(), OnlineUsers(), OnlineClients()])
+    @pytest.mark.parametrize(
+        "question", [OnlineUserCount(), OnlineUsers(), OnlineClients()], ids=repr
+    )
     def test_lists_are_right_whichever_is_asked_first(
         self, store: Subject, question: OnlineUserCount | OnlineUsers | OnlineClients
     ) -> None:

@@ -17,6 +17,7 @@ from tests.store.subjects import (
     Subject,
     a_client,
     all_clients,
+    all_members,
     all_users,
     memory_store,
     redis_time,
@@ -29,16 +30,22 @@ from wsadapter.store.operations import (
     FindClient,
     Join,
     JoinAll,
+    JoinGroups,
     Lapse,
     Leave,
     LeaveAll,
+    LeaveGroups,
+    MemberCount,
+    Membership,
     NextStamps,
+    NoteGone,
     OnlineCount,
     OnlineUserCount,
     OpenLease,
     Operation,
     Reap,
     Restore,
+    TakeDue,
     UserConnections,
 )
 
@@ -55,6 +62,19 @@ CLIENTS = st.builds(
     SERIALS,
 )
 GROUPS = st.lists(st.sampled_from(["news", "chat", "анна"]), max_size=6)
+MEMBERSHIPS = st.lists(
+    st.builds(
+        lambda client, group, info, announced: Membership(
+            client.client_id, client.user_id, client.serial, group, info, announced
+        ),
+        CLIENTS,
+        st.sampled_from(["news", "chat"]),
+        st.sampled_from([b"null", b'{"name":"Anna"}']),
+        st.booleans(),
+    ),
+    min_size=1,
+    max_size=4,
+)
 NEWCOMERS = st.lists(st.tuples(CLIENTS, st.booleans()), min_size=1, max_size=6)
 
 
@@ -83,13 +103,13 @@ def test_both_stores_agree(pairs: Iterator[tuple[Subject, Subject]]) -> None:
         def ask(self, op: Operation[Any]) -> None:
             assert self.memory(op) == self.redis(op)
 
-        @rule(lease=LEASES, seconds=LEASE_SECONDS)
-        def open_lease(self, lease: str, seconds: float) -> None:
-            self.ask(OpenLease(lease, seconds))
+        @rule(lease=LEASES, seconds=LEASE_SECONDS, replaces=LEASES | st.just(""))
+        def open_lease(self, lease: str, seconds: float, replaces: str) -> None:
+            self.ask(OpenLease(lease, seconds, replaces))
 
         @rule(lease=LEASES, seconds=LEASE_SECONDS)
         def beat(self, lease: str, seconds: float) -> None:
-            self.ask(Beat(lease, seconds))
+            self.ask(Beat(lease, seconds, overdue_seconds=500.0))
 
         @rule(lease=LEASES)
         def lapse(self, lease: str) -> None:
@@ -119,6 +139,23 @@ def test_both_stores_agree(pairs: Iterator[tuple[Subject, Subject]]) -> None:
         def restore(self, lease: str, clients: list[Any]) -> None:
             self.ask(Restore(lease, tuple(clients)))
 
+        @rule(lease=LEASES, memberships=MEMBERSHIPS)
+        def join_groups(self, lease: str, memberships: list[Membership]) -> None:
+            self.ask(JoinGroups(lease, tuple(memberships)))
+
+        @rule(lease=LEASES, memberships=MEMBERSHIPS)
+        def leave_groups(self, lease: str, memberships: list[Membership]) -> None:
+            self.ask(LeaveGroups(lease, tuple(memberships)))
+
+        @rule(users=st.lists(st.sampled_from(["anna", "ann", ""]), max_size=3))
+        def note_gone(self, users: list[str]) -> None:
+            self.ask(NoteGone(tuple(users)))
+
+        @rule(grace_seconds=st.sampled_from([0.0, 500.0]))
+        def take_due(self, grace_seconds: float) -> None:
+            take = TakeDue(grace_seconds, 2000.0)
+            assert set(self.memory(take)) == set(self.redis(take))
+
         @rule(groups=GROUPS)
         def next_stamps(self, groups: list[str]) -> None:
             assert self.counted("memory", groups) == self.counted("redis", groups)
@@ -135,12 +172,14 @@ def test_both_stores_agree(pairs: Iterator[tuple[Subject, Subject]]) -> None:
         def pass_time(self, seconds: float) -> None:
             self.memory.pass_time(seconds)
             self.redis.pass_time(seconds)
+            self.ask(Reap())  # only now does an absence begin
 
         @rule(limit=st.integers(1, 3))
         def list_all(self, limit: int) -> None:
             assert all_users(self.memory, limit) == all_users(self.redis, limit)
             assert all_clients(self.memory, None, limit) == all_clients(self.redis, None, limit)
             assert all_clients(self.memory, "ann", limit) == all_clients(self.redis, "ann", limit)
+            assert all_members(self.memory, "news", limit) == all_members(self.redis, "news", limit)
 
         @invariant()
         def the_same_are_online(self) -> None:
@@ -149,6 +188,7 @@ def test_both_stores_agree(pairs: Iterator[tuple[Subject, Subject]]) -> None:
                 UserConnections("anna"),
                 ClientOnline("c1"),
                 FindClient("c2"),
+                MemberCount("news"),
             ):
                 self.ask(op)
 

@@ -12,18 +12,27 @@ PACKAGE = Path(redis.__file__).parent.parent
 SCRIPTS = sorted((PACKAGE / "store" / "lua").glob("*.lua"))
 OPERATIONS = [path for path in SCRIPTS if path.stem != "prelude"]
 
+KEYS = Keys("{p}")
 EVERY_KEY = [
-    *Keys("{p}").for_scripts()[:4],
-    Keys("{p}").node("<lease>"),
-    Keys("{p}").user("<user>"),
-    Keys("{p}").client("<id>"),
-    Keys("{p}").sequence("<group>"),
+    *KEYS.for_scripts()[:4],
+    KEYS.node("<lease>"),
+    KEYS.user("<user>"),
+    KEYS.client("<id>"),
+    KEYS.group("<group>"),
+    KEYS.group_counts("<…>"),
+    KEYS.members("<lease>"),
+    KEYS.leaving,
+    KEYS.arriving,
+    KEYS.reaped,
+    KEYS.forgotten,
+    KEYS.sequence("<group>"),
 ]
 
 
 def test_every_key_is_documented() -> None:
     documented = re.findall(r"^\| ``(\S+)``", keys.__doc__ or "", re.MULTILINE)
     assert documented == EVERY_KEY
+    assert len(documented) == len(KEYS.for_scripts())
 
 
 def test_no_other_file_spells_a_key() -> None:
@@ -36,14 +45,14 @@ def test_no_other_file_spells_a_key() -> None:
 
 def test_the_scripts_take_the_keys_in_this_order() -> None:
     prelude = (PACKAGE / "store" / "lua" / "prelude.lua").read_text()
-    listed = re.findall(r"^--   (\d)  (\w+) ", prelude, re.MULTILINE)
+    listed = re.findall(r"^-- +(\d+)  (\w+) ", prelude, re.MULTILINE)
     unpacked = re.search(r"^local (.+?) =\s+unpack\(KEYS\)$", prelude, re.MULTILINE | re.DOTALL)
     assert unpacked is not None
-    names = unpacked[1].split(", ")
+    names = re.split(r",\s+", unpacked[1])
     assert [name for _, name in listed] == names
     assert [int(number) for number, _ in listed] == list(range(1, len(names) + 1))
-    spelled = [key.removeprefix("{p}:") for key in Keys("{p}").for_scripts()]
-    assert names == [re.sub(":$", "_stem", key) for key in spelled]
+    spelled = [key.removeprefix("{p}:") for key in KEYS.for_scripts()]
+    assert names == [re.sub(":$", "_stem", key).replace("-", "_") for key in spelled]
 
 
 def test_every_key_of_a_prefix_is_in_one_slot() -> None:

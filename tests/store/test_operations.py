@@ -30,7 +30,7 @@ def test_a_page_is_bounded(kind: type[OnlineUsers | OnlineClients], limit: int) 
 
 
 def test_a_restore_is_bounded() -> None:
-    with pytest.raises(ValueError, match="at most 500 clients at a time, not 501"):
+    with pytest.raises(ValueError, match="At most 500 are put back at a time, not 501"):
         Restore("a:1:x", (a_client(),) * 501)
 
 

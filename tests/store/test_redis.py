@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import traceback
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -16,22 +17,40 @@ from redis.exceptions import NoScriptError
 
 from tests.processes import free_port
 from tests.redis_server import RedisServer
-from tests.store.subjects import a_client, all_clients, all_users, performing
+from tests.store.subjects import (
+    A,
+    B,
+    a_client,
+    all_clients,
+    all_members,
+    all_users,
+    performing,
+    take_all,
+)
 from wsadapter.errors import StoreUnavailable
 from wsadapter.redis_pool import RedisPool
 from wsadapter.store import RedisStore
 from wsadapter.store.operations import (
+    TAKE_SIZE,
     Beat,
     ClientOnline,
     FindClient,
     IsOnline,
     Join,
+    JoinGroups,
     JoinOutcome,
     Lapse,
     LeaseState,
     Leave,
+    LeaveGroups,
     LeaveOutcome,
+    LiveNodes,
+    MemberCount,
+    Members,
+    Membership,
     NextStamps,
+    NoteGone,
+    OldLease,
     OnlineClients,
     OnlineCount,
     OnlineUserCount,
@@ -40,17 +59,35 @@ from wsadapter.store.operations import (
     Operation,
     Reap,
     Restore,
+    Restored,
     SingleCall,
+    TakeDue,
+    Transition,
     UserConnections,
 )
-from wsadapter.store.redis import Decision, Script, decide, script
+from wsadapter.store.redis import (
+    RECORDS_CHUNK,
+    Decision,
+    Script,
+    decide,
+    script,
+)
 
-A, B = "a:1:x", "b:2:y"
+HOUR_MS = 60 * 60 * 1000
+
+
+def keys_of(store: RedisStore, client: redis.Redis) -> set[bytes]:
+    prefix = store.keys.nodes.partition(":")[0]
+    return set(client.scan_iter(f"{prefix}*"))
 
 
 def keys_left(store: RedisStore, client: redis.Redis) -> set[bytes]:
-    prefix = store.keys.nodes.partition(":")[0]
-    return set(client.scan_iter(f"{prefix}*"))
+    """All keys but those that go by themselves within the hour."""
+    keys = store.keys
+    memory = {keys.leaving, keys.arriving, keys.reaped, keys.forgotten}
+    remembered = {key.encode() for key in memory} & keys_of(store, client)
+    assert all(0 < client.pttl(key) <= HOUR_MS for key in remembered)
+    return keys_of(store, client) - remembered
 
 
 def fill(store: RedisStore, lease: str, connections: int, users: int) -> None:
@@ -61,7 +98,18 @@ def fill(store: RedisStore, lease: str, connections: int, users: int) -> None:
     )
     store.run(OpenLease(lease, 1000))
     for start in range(0, connections, 500):
-        assert store.run(Restore(lease, clients[start : start + 500])) is LeaseState.HELD
+        assert store.run(Restore(lease, clients[start : start + 500])).state is LeaseState.HELD
+
+
+def join_groups(store: RedisStore, lease: str, *groups: str, connections: int, users: int) -> None:
+    """So many connections of so many users in turn in each of the groups."""
+    memberships = tuple(
+        Membership(f"{lease}-{n:05}", f"user{n % users}", "first", group, announced=True)
+        for n in range(connections)
+        for group in groups
+    )
+    for start in range(0, len(memberships), 500):
+        assert store.run(JoinGroups(lease, memberships[start : start + 500])) is not None
 
 
 def let_die(store: RedisStore, client: redis.Redis, lease: str) -> None:
@@ -121,13 +169,85 @@ class TestNothingIsLeft:
         redis_store.run(Lapse(B))
         assert keys_left(redis_store, look_into) == set()
 
+    def test_when_all_have_left_their_groups(
+        self, redis_store: RedisStore, look_into: redis.Redis
+    ) -> None:
+        memberships = tuple(
+            Membership("c1", user, "first", group, announced=True)
+            for user in ("anna", None)
+            for group in ("news", "chat")
+        )
+        for lease in (A, B):
+            redis_store.run(OpenLease(lease, 1000))
+            redis_store.run(JoinGroups(lease, memberships))
+            redis_store.run(LeaveGroups(lease, memberships))
+        assert keys_left(redis_store, look_into) == {redis_store.keys.nodes.encode()}
+
+    @pytest.mark.parametrize("killed", [False, True], ids=["given up", "killed"])
+    def test_of_groups_when_their_processes_are_gone(
+        self, redis_store: RedisStore, look_into: redis.Redis, killed: bool
+    ) -> None:
+        for lease in (A, B):
+            fill(redis_store, lease, 150, users=30)
+            join_groups(redis_store, lease, "news", "chat", connections=150, users=30)
+            if killed:
+                let_die(redis_store, look_into, lease)
+            else:
+                redis_store.run(Lapse(lease))
+        redis_store.run(Reap())
+        assert keys_left(redis_store, look_into) == set()
+
+    @pytest.mark.parametrize("killed", [False, True], ids=["given up", "killed"])
+    def test_when_it_has_been_told(
+        self, redis_store: RedisStore, look_into: redis.Redis, killed: bool
+    ) -> None:
+        fill(redis_store, A, 300, users=250)
+        join_groups(redis_store, A, "news", connections=300, users=250)
+        gone = {Transition(False, user) for user in all_users(redis_store.run)}
+        left = {Transition(False, f"user{n}", group="news") for n in range(250)}
+        if killed:
+            let_die(redis_store, look_into, A)
+        else:
+            redis_store.run(Lapse(A))
+        taken = take_all(redis_store.run, TakeDue(0, 1000))
+        assert set(taken) == gone | left
+        assert len(taken) == len(gone) + len(left)
+        expected = {redis_store.keys.reaped.encode()} if killed else set()
+        assert keys_of(redis_store, look_into) == expected
+
+    def test_of_an_old_death_when_another_one_is_found(
+        self, redis_store: RedisStore, look_into: redis.Redis
+    ) -> None:
+        reaped = redis_store.keys.reaped
+        for lease in (A, B):
+            redis_store.run(OpenLease(lease, 1000))
+            let_die(redis_store, look_into, lease)
+            redis_store.run(Reap())
+            look_into.zincrby(reaped, -HOUR_MS - 1, lease)
+        redis_store.run(OpenLease("c:3:z", 1000))
+        let_die(redis_store, look_into, "c:3:z")
+        redis_store.run(Reap())
+        assert look_into.zrange(reaped, 0, -1) == [b"c:3:z"]
+
+    def test_of_those_who_arrived_and_were_never_announced(
+        self, redis_store: RedisStore, look_into: redis.Redis
+    ) -> None:
+        redis_store.run(OpenLease(A, 1000, replaces="a:1:before"))
+        redis_store.run(Join(A, a_client(), claim=False))
+        remembered = {redis_store.keys.arriving.encode(), redis_store.keys.forgotten.encode()}
+        assert remembered <= keys_of(redis_store, look_into)
+        assert not remembered & keys_left(redis_store, look_into)
+        redis_store.run(Lapse(A))
+        assert keys_of(redis_store, look_into) == {redis_store.keys.forgotten.encode()}
+        assert 0 < look_into.pttl(redis_store.keys.forgotten) <= 1_000_000
+
     def test_after_a_reap_that_broke_off(
         self, redis_store: RedisStore, look_into: redis.Redis
     ) -> None:
         fill(redis_store, A, 1000, users=30)
         let_die(redis_store, look_into, A)
         chunks = decided_by_hand(redis_store, look_into, Reap())
-        for _ in range(3):
+        for _ in range(5):
             next(chunks)
         assert 0 < look_into.hlen(redis_store.keys.node(A)) < 1000
         redis_store.run(Reap())
@@ -163,7 +283,7 @@ class TestChunks:
         for _ in decided_by_hand(redis_store, look_into, Reap()):
             before, left = left, look_into.hlen(redis_store.keys.node(A))
             chunks += before != left
-            assert before - left <= 500
+            assert before - left <= RECORDS_CHUNK
             assert look_into.zcard(redis_store.keys.clients) == left + 100
             assert redis_store.run(OnlineCount()) == 100
         assert chunks >= 10
@@ -171,13 +291,86 @@ class TestChunks:
         assert all_users(redis_store.run) == sorted({f"user{n}" for n in range(100) if n % 7})
         assert len(all_clients(redis_store.run)) == 100
 
+    def test_memberships_are_reaped_bit_by_bit(
+        self, redis_store: RedisStore, look_into: redis.Redis
+    ) -> None:
+        fill(redis_store, A, 700, users=200)
+        join_groups(redis_store, A, "news", "chat", connections=700, users=200)
+        fill(redis_store, B, 1, users=1)
+        join_groups(redis_store, B, "news", connections=1, users=1)
+        let_die(redis_store, look_into, A)
+        keys = redis_store.keys
+        left, chunks = 1400, 0
+        for _ in decided_by_hand(redis_store, look_into, Reap()):
+            before, left = left, look_into.hlen(keys.members(A))
+            chunks += before != left
+            assert before - left <= RECORDS_CHUNK
+            in_groups = look_into.zcard(keys.group("news")) + look_into.zcard(keys.group("chat"))
+            assert in_groups == left + 1
+            assert redis_store.run(MemberCount("news")) == 1
+            assert redis_store.run(MemberCount("chat")) == 0
+        assert left == 0
+        assert chunks >= 1400 / RECORDS_CHUNK
+        assert len(all_members(redis_store.run, "news")) == 1
+        assert look_into.hgetall(keys.group_counts("news")) == {B.encode(): b"1"}
+
+    def test_a_small_node_is_reaped_bit_by_bit_as_well(
+        self, redis_store: RedisStore, look_into: redis.Redis
+    ) -> None:
+        """Redis keeps small hashes in one piece, and HSCAN then gives all of it."""
+        fill(redis_store, A, 300, users=300)
+        join_groups(redis_store, A, "news", connections=300, users=300)
+        encoding = look_into.object("encoding", redis_store.keys.members(A))
+        assert encoding in (b"listpack", b"ziplist")  # Redis 7, Redis 6
+        let_die(redis_store, look_into, A)
+        keys = redis_store.keys
+        left = 600
+        for _ in decided_by_hand(redis_store, look_into, Reap()):
+            before = left
+            left = look_into.hlen(keys.members(A)) + look_into.hlen(keys.node(A))
+            assert before - left <= RECORDS_CHUNK
+        assert keys_left(redis_store, look_into) == set()
+
+    def test_groups_are_joined_by_many_in_several_short_scripts(
+        self, redis_store: RedisStore, look_into: redis.Redis
+    ) -> None:
+        redis_store.run(OpenLease(A, 1000))
+        memberships = tuple(Membership(f"c{n}", None, "first", "news") for n in range(500))
+        counts = [0]
+        for _ in decided_by_hand(redis_store, look_into, JoinGroups(A, memberships)):
+            counts.append(redis_store.run(MemberCount("news")))
+        assert max(after - before for before, after in pairwise(counts)) <= RECORDS_CHUNK
+        assert counts[-1] == 500
+
+    @pytest.mark.parametrize("limit", [1, 249, 250, 251, 499, 500])
+    def test_a_page_is_read_bit_by_bit(
+        self, redis_store: RedisStore, look_into: redis.Redis, limit: int
+    ) -> None:
+        fill(redis_store, A, 520, users=100)
+        join_groups(redis_store, A, "news", connections=520, users=100)
+        for page in (OnlineClients(limit=limit), Members("news", limit=limit)):
+            calls = len(list(decided_by_hand(redis_store, look_into, page)))
+            assert calls == (1 if limit <= 250 else 2)
+        clients = all_clients(redis_store.run, None, limit)
+        assert len(set(clients)) == len(clients) == 520
+        assert len(all_members(redis_store.run, "news", limit)) == 520
+
+    def test_what_is_due_is_taken_bit_by_bit(
+        self, redis_store: RedisStore, look_into: redis.Redis
+    ) -> None:
+        redis_store.run(NoteGone(tuple(f"user{n}" for n in range(1000))))
+        for left in range(1000 - TAKE_SIZE, -1, -TAKE_SIZE):
+            assert len(redis_store.run(TakeDue(0, 1000))) == TAKE_SIZE
+            assert look_into.zcard(redis_store.keys.leaving) == left
+
     def test_two_can_reap_at_once(self, redis_store: RedisStore, look_into: redis.Redis) -> None:
         fill(redis_store, A, 1500, users=40)
+        join_groups(redis_store, A, "news", connections=500, users=40)
         let_die(redis_store, look_into, A)
         one = decided_by_hand(redis_store, look_into, Reap())
         other = decided_by_hand(redis_store, look_into, OnlineUserCount())
         for _ in zip(one, other, strict=False):
-            assert redis_store.run(OnlineCount()) == 0
+            assert redis_store.run(OnlineCount()) == redis_store.run(MemberCount("news")) == 0
         redis_store.run(Reap())
         assert keys_left(redis_store, look_into) == set()
 
@@ -189,7 +382,7 @@ class TestChunks:
         counts = [0]
         for _ in decided_by_hand(redis_store, look_into, restore):
             counts.append(redis_store.run(OnlineCount()))
-        assert max(after - before for before, after in pairwise(counts)) <= 250
+        assert max(after - before for before, after in pairwise(counts)) <= RECORDS_CHUNK
         assert counts[-1] == 500
 
 
@@ -275,6 +468,66 @@ class TestSequences:
         assert calls(450) == [200, 200, 50]
 
 
+class TestTransitions:
+    def test_those_who_look_at_once_get_each_one_once(self, redis_store: RedisStore) -> None:
+        users = [f"user{n}" for n in range(3000)]
+        redis_store.run(NoteGone(tuple(users)))
+        together = threading.Barrier(4)
+
+        def take(_: int) -> list[Transition]:
+            together.wait()
+            return take_all(redis_store.run, TakeDue(0, 1000))
+
+        with ThreadPoolExecutor(4) as threads:
+            taken = [each for some in threads.map(take, range(4)) for each in some]
+        assert sorted(taken, key=repr) == sorted((Transition(False, u) for u in users), key=repr)
+
+    def test_a_lease_that_is_over_but_not_reaped_can_come_back(
+        self, redis_store: RedisStore, look_into: redis.Redis
+    ) -> None:
+        redis_store.run(OpenLease(A, 1000))
+        redis_store.run(Join(A, a_client("c1", "anna"), claim=False))
+        redis_store.run(JoinGroups(A, (Membership("c1", "anna", "first", "news", announced=True),)))
+        let_die(redis_store, look_into, A)
+        assert redis_store.run(OpenLease(B, 1000, replaces=A)) is OldLease.HELD
+        restored = redis_store.run(Restore(B, (a_client("c1", "anna"),)))
+        assert restored == Restored(LeaseState.HELD)
+        membership = Membership("c1", "anna", "first", "news", announced=True)
+        assert redis_store.run(JoinGroups(B, (membership,))) == (False,)
+        redis_store.run(Lapse(A))
+        assert redis_store.run(MemberCount("news")) == redis_store.run(OnlineCount()) == 1
+        assert redis_store.run(TakeDue(0, 1000)) == ()
+
+    def test_it_has_come_back_in_the_middle_of_being_reaped(
+        self, redis_store: RedisStore, look_into: redis.Redis
+    ) -> None:
+        fill(redis_store, A, 300, users=300)
+        clients = tuple(all_clients(redis_store.run))
+        let_die(redis_store, look_into, A)
+        chunks = decided_by_hand(redis_store, look_into, Reap())
+        for _ in range(3):
+            next(chunks)
+        assert redis_store.run(OpenLease(B, 1000, replaces=A)) is OldLease.REAPED
+        assert redis_store.run(Restore(B, clients)).strangers == ()
+        assert redis_store.run(TakeDue(0, 1000)) == ()
+        assert redis_store.run(OnlineCount()) == 300
+
+    def test_redis_itself_was_emptied(self, own_redis: RedisServer) -> None:
+        pool = RedisPool({"address": own_redis.url})
+        store = RedisStore(pool)
+        fill(store, A, 10, users=5)
+        clients = tuple(all_clients(store.run))
+        own_redis.flush()
+        assert store.run(OpenLease(B, 1000, replaces=A)) is OldLease.FORGOTTEN
+        restored = store.run(Restore(B, clients))
+        assert restored.strangers == tuple(f"user{n}" for n in range(5))
+        newcomer = Join(B, a_client("new", "anna"), claim=False)
+        assert not store.run(newcomer).came_online
+        assert store.run(TakeDue(0, 1000)) == ()
+        assert store.run(OnlineCount()) == 11
+        pool.sync_client().close()
+
+
 class TestRedisItself:
     def test_a_beat_is_one_command_however_many_are_connected(
         self, redis_store: RedisStore, look_into: redis.Redis
@@ -291,7 +544,7 @@ class TestRedisItself:
         fill(redis_store, A, 2000, users=100)
         assert commands_of_a_beat() == few
         assert few["cmdstat_evalsha"] == 1
-        assert sum(few.values()) <= 5
+        assert sum(few.values()) <= 7
 
     def test_time_is_that_of_redis(
         self, redis_store: RedisStore, look_into: redis.Redis, monkeypatch: pytest.MonkeyPatch
@@ -340,11 +593,11 @@ class TestRedisItself:
     def test_it_has_lost_its_memory(self, redis_store: RedisStore, look_into: redis.Redis) -> None:
         fill(redis_store, A, 40, users=5)
         clients = tuple(all_clients(redis_store.run))
-        look_into.delete(*keys_left(redis_store, look_into))
+        look_into.delete(*keys_of(redis_store, look_into))
         assert redis_store.run(OnlineCount()) == 0
         assert redis_store.run(Beat(A, 1000)) is LeaseState.LAPSED
         redis_store.run(OpenLease(B, 1000))
-        assert redis_store.run(Restore(B, clients)) is LeaseState.HELD
+        assert redis_store.run(Restore(B, clients)).state is LeaseState.HELD
         assert redis_store.run(OnlineCount()) == 40
 
 
@@ -359,6 +612,7 @@ class TestStep:
         (ClientOnline("c2"), False),
         (FindClient("c1"), a_client(lease=A)),
         (FindClient("c2"), None),
+        (MemberCount("news"), 1),
         (Leave(A, "c1", "first"), LeaveOutcome.LEFT),
     ]
 
@@ -368,6 +622,7 @@ class TestStep:
     ) -> None:
         redis_store.run(OpenLease(A, 1000))
         redis_store.run(Join(A, a_client(lease=A), claim=False))
+        redis_store.run(JoinGroups(A, (Membership("c1", "anna", "first", "news"),)))
         redis_store.run(op if not isinstance(op, Leave) else Leave(A, "unknown", ""))
         step = redis_store.step(op)
         with look_into.pipeline(transaction=False) as pipeline:
@@ -383,6 +638,13 @@ class TestStep:
         step = redis_store.step(Join(A, a_client(serial="new"), claim=True))
         joined = step.parse(look_into.execute_command(*step.command))
         assert joined.outcome is JoinOutcome.REPLACED
+
+    def test_live_nodes_ride_too(self, redis_store: RedisStore, look_into: redis.Redis) -> None:
+        fill(redis_store, A, 3, users=2)
+        redis_store.run(LiveNodes())
+        step = redis_store.step(LiveNodes())
+        [node] = step.parse(look_into.execute_command(*step.command))
+        assert (node.lease, node.connections) == (A, 3)
 
     def test_a_script_that_redis_has_forgotten_is_told_in_the_reply(
         self, redis_store: RedisStore, look_into: redis.Redis
@@ -400,7 +662,7 @@ class TestStep:
         assert step.parse(look_into.execute_command(*step.command)) is False
 
     def test_every_single_call_is_one_call(self) -> None:
-        tried = {type(op) for op, _ in self.SINGLE} | {Join}
+        tried = {type(op) for op, _ in self.SINGLE} | {Join, LiveNodes}
         assert tried == set(SingleCall.__subclasses__())
 
 

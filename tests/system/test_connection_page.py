@@ -440,4 +440,4 @@ def test_the_numbers_of_the_page() -> None:
     assert f"{LANE_SIZE} frames or {MAX_BYTES // KIB} KiB" in text
     assert f"`check_interval_seconds`, {HealthPolicy().check_interval_seconds:g} by" in text
     assert f"`close(code, reason, timeout={CLOSE_SECONDS:g})`" in text
-    assert f"has {END_SECONDS:g} seconds" in text
+    assert f"has {END_SECONDS:g} second" in text

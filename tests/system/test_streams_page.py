@@ -770,7 +770,7 @@ def test_the_numbers_of_the_page() -> None:
     assert f"{LANE_SIZE} messages or {MAX_BYTES // KIB} KiB wait for it" in TEXT
     assert f"A lane holds {LANE_SIZE} messages" in TEXT
     assert f"at least once in {PATIENCE_TURNS}." in TEXT
-    assert READING_SECONDS == 2 and "A function that reads has two seconds" in TEXT
+    assert READING_SECONDS == 1 and "A function that reads has one second" in TEXT
     assert SEQUENCE_SECONDS == 7 * 24 * 60 * 60 and "after a week without a message" in TEXT
     batch = Batch()
     assert f"`max_items` of them ({batch.max_items})" in TEXT

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from wsadapter.errors import EncodeError
-from wsadapter.wire.dialogue import Dialogue, Fault, Reply, View
+from wsadapter.wire.dialogue import Dialogue, Fault, Reply, View, is_answered
 from wsadapter.wire.failures import FailureKind
 from wsadapter.wire.payload import Frame
 
@@ -214,6 +214,29 @@ def test_a_reconnect_is_a_gap_once_welcomed(dialogue: Dialogue, gaps: list[str |
     hear(dialogue, {"type": "ws:gap"})
     hear(dialogue, {"type": "ws:gap", "reason": "redis"})
     assert gaps == ["reconnected", None, "redis"]
+
+
+def test_what_a_group_is_told_of_its_members_is_heard(dialogue: Dialogue) -> None:
+    joined = {"type": "ws:joined", "group": "red", "user": "7", "client": "c2", "info": None}
+    left = {"type": "ws:left", "group": "red", "user": "7", "client": None}
+    assert hear(dialogue, joined) == [joined]
+    assert hear(dialogue, {"type": "ws:batch", "messages": [left, joined]}) == [left, joined]
+    assert hear(dialogue, {"type": "ws:from the future"}) == []
+    assert said(dialogue) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "answered"),
+    [
+        ("ws:ping", True),
+        ("ws:future", True),
+        ("ws:joined", False),
+        ("ws:left", False),
+        ("a", False),
+    ],
+)
+def test_what_is_between_client_and_server_is_no_news(kind: str, answered: bool) -> None:
+    assert is_answered(kind) is answered
 
 
 def test_junk_is_survived(dialogue: Dialogue) -> None:

@@ -161,6 +161,35 @@ def test_the_welcome_names_the_client() -> None:
     assert envelope.welcome("tab-1") == '{"type":"ws:welcome","client":"tab-1"}'
 
 
+def test_a_group_is_told_who_has_joined_it() -> None:
+    text = envelope.joined("red", "7", "tab-1", b'{"name":"Ada"}')
+    assert text == (
+        '{"type":"ws:joined","group":"red","user":"7","client":"tab-1","info":{"name":"Ada"}}'
+    )
+    assert json.loads(envelope.joined("red", None, "tab-1", b"null"))["user"] is None
+
+
+@pytest.mark.parametrize(("user_id", "client_id"), [("7", None), (None, "tab-1")])
+def test_a_group_is_told_who_has_left_it(user_id: str | None, client_id: str | None) -> None:
+    assert json.loads(envelope.left("red", user_id, client_id)) == {
+        "type": "ws:left",
+        "group": "red",
+        "user": user_id,
+        "client": client_id,
+    }
+
+
+@given(st.text(st.characters(exclude_categories=[])), st.text(), st.text(), JSON)
+def test_any_group_can_be_told_of_anybody(group: str, user: str, client: str, info: Any) -> None:
+    joined = decode(envelope.joined(group, user, client, to_json(info).encode()))
+    left = decode(envelope.left(group, user, None))
+    assert (joined.type, left.type) == (envelope.JOINED, envelope.LEFT)
+    assert (joined.fields["user"], joined.fields["client"]) == (user, client)
+    assert joined.fields["info"] == info
+    sendable = group.encode("utf-8", "replace").decode()
+    assert joined.fields["group"] == left.fields["group"] == sendable
+
+
 def test_the_ready_made_messages_are_compact_json() -> None:
     for text in (envelope.PING, envelope.PONG, envelope.GAP, envelope.END):
         assert json.dumps(json.loads(text), separators=(",", ":")) == text

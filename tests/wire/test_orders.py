@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsadapter.wire.lanes import Priority
-from wsadapter.wire.orders import KICK, PUSH, Kick, Push, push, send_event
+from wsadapter.wire.orders import KICK, PUSH, Inspect, Kick, Push, push, send_event
 from wsadapter.wire.stamps import Stamp
 
 frames = st.text() | st.binary()
@@ -241,3 +241,28 @@ def test_a_stamp_is_the_same_in_each_view() -> None:
 def test_bytes_have_no_place_in_a_sequence() -> None:
     with pytest.raises(TypeError, match="expected str, got bytes"):
         Push(b"hi").stamped(Stamp(7, 1))
+
+
+@given(st.builds(Inspect, st.text(), st.text()))
+def test_an_inspection_arrives_as_it_left(sent: Inspect) -> None:
+    assert Inspect.from_message(json.loads(json.dumps(sent.to_message()))) == sent
+
+
+def test_a_process_that_knows_no_inspections_takes_one_for_a_push_to_nobody() -> None:
+    message = Inspect("the client", "a channel").to_message()
+    assert message["type"] == PUSH
+    assert not Push.from_message(message).concerns("the client", "7")
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"type": PUSH, "report_to": "a channel"},
+        {"type": PUSH, "report_to": "a channel", "exclude": []},
+        {"type": PUSH, "report_to": 7, "exclude": ["the client"]},
+        {"type": PUSH, "report_to": "a channel", "exclude": [7]},
+    ],
+)
+def test_what_is_no_inspection_is_an_error(message: dict[str, Any]) -> None:
+    with pytest.raises((KeyError, TypeError, ValueError)):
+        Inspect.from_message(message)

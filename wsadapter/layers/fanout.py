@@ -14,7 +14,9 @@ from typing import Any, Protocol
 
 from channels.exceptions import ChannelFull
 
-from wsadapter.wire.orders import KICK, PUSH, Kick, Message, Push
+from wsadapter import hooks
+from wsadapter.corking import current_cork
+from wsadapter.wire.orders import KICK, PUSH, REPORT_TO, Inspect, Kick, Message, Push
 
 logger = logging.getLogger("wsadapter.layers")
 
@@ -31,6 +33,9 @@ class Member(Protocol):
 
     def kick(self, kick: Kick) -> None:
         """Close the connection."""
+
+    def inspect(self, inspect: Inspect) -> None:
+        """Report how the connection is doing."""
 
     def event(self, message: Message) -> None:
         """Take a message of plain Channels code; the dict is the member's own."""
@@ -111,14 +116,21 @@ def hand_over(members: list[Member], decode: Decode) -> None:
     """Decode once, whatever the number of members; a member that fails fails alone."""
     message = decode()
     kind = message.get("type")
-    if kind == PUSH:
+    if kind == PUSH and REPORT_TO in message:
+        inspect = Inspect.from_message(message)
+        for member in members:
+            _guarded(member.inspect, inspect)
+    elif kind == PUSH:
         push = Push.from_message(message)
+        measured = Measured(push, len(members)) if hooks.fanned_out else None
         for member in members:
             # In the loop itself, where it costs nothing: this is the hottest one there is.
             try:
                 member.deliver(push)
             except Exception:
                 logger.exception(FAILED)
+        if measured is not None:
+            measured.end()
     elif kind == KICK:
         kick = Kick.from_message(message)
         for member in members:
@@ -129,7 +141,31 @@ def hand_over(members: list[Member], decode: Decode) -> None:
             _guarded(member.event, decode() if index else message)
 
 
-def _guarded(deliver: Callable[[Any], None], what: Kick | Message) -> None:
+class Measured:
+    """One fan-out, for those who observe it: from its begin to the last write."""
+
+    __slots__ = ("_begun_at", "_members", "_push")
+
+    def __init__(self, push: Push, members: int) -> None:
+        self._push = push
+        self._members = members
+        self._begun_at = time.perf_counter()
+
+    def end(self) -> None:
+        """All have been handed the push; those that hold it back write at the end of the turn."""
+        cork = current_cork()
+        if cork.holding:
+            cork.add(self)  # behind all that have something to write
+        else:
+            self.uncork()
+
+    def uncork(self) -> None:
+        seconds = time.perf_counter() - self._begun_at
+        sent_at = self._push.sent_at
+        hooks.fanned_out(self._members, seconds, None if sent_at is None else time.time() - sent_at)
+
+
+def _guarded(deliver: Callable[[Any], None], what: Kick | Inspect | Message) -> None:
     try:
         deliver(what)
     except Exception:
@@ -189,6 +225,9 @@ class QueueMember:
     def kick(self, kick: Kick) -> None:
         self.event(kick.to_message())
 
+    def inspect(self, inspect: Inspect) -> None:
+        """A plain consumer has nothing to report."""
+
     def event(self, message: Message) -> None:
         try:
             self.put(message)
@@ -235,6 +274,8 @@ class QueueMember:
 
     def _count_drop(self) -> None:
         self.dropped += 1
+        if hooks.event_dropped:
+            hooks.event_dropped("channel")
         if self.dropped == 1:
             logger.warning(
                 "The consumer on channel %s does not keep up: %d messages wait, further ones "

@@ -28,7 +28,7 @@ from wsadapter.layers import client_ids
 from wsadapter.layers.memory import InMemoryChannelLayer
 from wsadapter.layers.redis import RedisChannelLayer
 from wsadapter.redis_pool import Command, RedisPool, pool_for
-from wsadapter.wire.orders import Kick, Message, Push
+from wsadapter.wire.orders import Message, Order, Push
 
 logger = logging.getLogger("wsadapter.publishing")
 
@@ -44,7 +44,7 @@ class Post(msgspec.Struct, frozen=True):
     """
 
     group: str
-    order: Push | Kick
+    order: Order
     client_id: str | None = None
     sequence: bool = False
 
@@ -350,7 +350,7 @@ class LayerPublisher:
         return Published(None)
 
 
-def as_message(order: Push | Kick, *, carries_bytes: bool) -> Message:
+def as_message(order: Order, *, carries_bytes: bool) -> Message:
     """The layer message of an order."""
     if isinstance(order, Push):
         return order.to_message(carries_bytes=carries_bytes)

@@ -2,20 +2,28 @@
 
     lease        OpenLease  Beat  Lapse  Reap
     connection   Join  JoinAll  Leave  LeaveAll  Restore
-    how many     OnlineCount  OnlineUserCount  UserConnections
+    how many     OnlineCount  OnlineUserCount  UserConnections  LiveNodes
     who          IsOnline  OnlineUsers  ClientOnline  FindClient  OnlineClients
-    group        NextStamps
+    group        JoinGroups  LeaveGroups  MemberCount  Members  NextStamps
+    transition   NoteGone  TakeDue
 
 ``store.run(op)`` and ``await store.arun(op)`` carry one out. A *lease* is a process's right to
 be counted: its id is ``host:pid:token``, and it lasts ``lease_seconds`` from its last beat. What
 hangs on a lease that has ended is in no answer, whether or not anybody has removed it yet.
+
+Who comes online and who goes is a *transition* of a user in the whole cluster. Coming is told by
+the answer to what has brought it about. Of who has gone, the store keeps since when; when that
+is long enough ago, `TakeDue` gives the transition to the first one who asks, and to nobody else.
+Who is back before has neither gone nor come. The same goes for the members of a group, where one
+is announced.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import Enum
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from wsadapter.wire.stamps import Stamp
 
@@ -24,6 +32,7 @@ __all__ = [
     "PAGE_SIZE",
     "RESTORE_SIZE",
     "SEQUENCE_SECONDS",
+    "TAKE_SIZE",
     "Beat",
     "ClientInfo",
     "ClientOnline",
@@ -31,14 +40,24 @@ __all__ = [
     "IsOnline",
     "Join",
     "JoinAll",
+    "JoinGroups",
     "JoinOutcome",
     "JoinResult",
     "Lapse",
     "LeaseState",
     "Leave",
     "LeaveAll",
+    "LeaveGroups",
     "LeaveOutcome",
+    "LiveNodes",
+    "Member",
+    "MemberCount",
+    "Members",
+    "Membership",
     "NextStamps",
+    "NodeInfo",
+    "NoteGone",
+    "OldLease",
     "OnlineClients",
     "OnlineCount",
     "OnlineUserCount",
@@ -48,7 +67,10 @@ __all__ = [
     "Page",
     "Reap",
     "Restore",
+    "Restored",
     "SingleCall",
+    "TakeDue",
+    "Transition",
     "UserConnections",
 ]
 
@@ -59,6 +81,7 @@ T = TypeVar("T")
 PAGE_SIZE = 500
 RESTORE_SIZE = 500
 BATCH_SIZE = 64
+TAKE_SIZE = 200
 
 # How long a sequence outlives its last number: a week.
 SEQUENCE_SECONDS = 7 * 24 * 60 * 60.0
@@ -88,9 +111,87 @@ class ClientInfo:
         return self.lease.rpartition(":")[0]
 
 
+@dataclass(frozen=True)
+class NodeInfo:
+    """One event loop of one server process, as all processes know it.
+
+    Attributes:
+        lease: ``host:pid:token``.
+        ends_in_seconds: what is left of the lease; it is renewed long before that.
+    """
+
+    lease: str
+    connections: int
+    ends_in_seconds: float
+
+    @property
+    def host(self) -> str:
+        return self.lease.rsplit(":", 2)[0]
+
+    @property
+    def pid(self) -> int:
+        return int(self.lease.rsplit(":", 2)[1])
+
+
+@dataclass(frozen=True)
+class Membership:
+    """A connection in a group, as its process knows it.
+
+    Attributes:
+        group: any text.
+        info: what `join` was given, as JSON.
+        announced: whether the group is told of who joins and who leaves.
+    """
+
+    client_id: str
+    user_id: str | None
+    serial: str
+    group: str
+    info: bytes = b"null"
+    announced: bool = False
+
+
+@dataclass(frozen=True)
+class Member:
+    """A connection in a group, as all processes know it.
+
+    Attributes:
+        info: what it gave when it joined, or None.
+    """
+
+    client_id: str
+    user_id: str | None
+    info: Any
+
+
+@dataclass(frozen=True)
+class Transition:
+    """Somebody who has come or gone, to be told once.
+
+    Attributes:
+        user_id: None for a client without a user, which only groups are told of.
+        client_id: of such a client.
+        group: where; None for coming online and going offline.
+    """
+
+    came: bool
+    user_id: str | None
+    client_id: str | None = None
+    group: str | None = None
+
+
 class LeaseState(Enum):
     HELD = "held"
+    BUSY = "held, and something is to be reaped or announced"
     LAPSED = "lapsed"  # unknown or over; nothing was written
+
+
+class OldLease(Enum):
+    """What the store knows of the lease that a new one takes the place of."""
+
+    HELD = "held"  # it is there, or there was none
+    REAPED = "reaped"  # it was over for so long that its users were taken for gone
+    FORGOTTEN = "forgotten"  # the store has lost its memory
 
 
 class JoinOutcome(Enum):
@@ -110,6 +211,20 @@ class LeaveOutcome(Enum):
 class JoinResult:
     outcome: JoinOutcome
     replaced: ClientInfo | None = None  # the connection that REPLACED put out, for closing it
+    came_online: bool = False  # its user had no connection, and was not just about to be missed
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What putting connections back has brought about.
+
+    Attributes:
+        strangers: users of whom the store knew no connection. They have come back if they had
+            been taken for gone; if it has lost its memory, nothing has happened.
+    """
+
+    state: LeaseState
+    strangers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -131,19 +246,30 @@ class SingleCall(Operation[R]):
 
 
 @dataclass(frozen=True)
-class OpenLease(Operation[None]):
-    """Register a process, at its start or under a new id after a lapse."""
+class OpenLease(Operation[OldLease]):
+    """Register a process, at its start or under a new id after a lapse.
+
+    Args:
+        replaces: the lease that it had before.
+    """
 
     lease: str
     lease_seconds: float
+    replaces: str = ""
 
 
 @dataclass(frozen=True)
 class Beat(SingleCall[LeaseState]):
-    """Renew a lease. O(1), whatever the number of its connections."""
+    """Renew a lease. O(1), whatever the number of its connections.
+
+    Args:
+        overdue_seconds: an absence that began so long ago should have been announced by whoever
+            saw it begin.
+    """
 
     lease: str
     lease_seconds: float
+    overdue_seconds: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -214,7 +340,7 @@ class LeaveAll(Operation[tuple[LeaveOutcome, ...]]):
 
 
 @dataclass(frozen=True)
-class Restore(Operation[LeaseState]):
+class Restore(Operation[Restored]):
     """Put connections back under a new lease. Doing it twice is doing it once.
 
     A connection whose id another one has taken meanwhile stays out. At most `RESTORE_SIZE`.
@@ -224,11 +350,7 @@ class Restore(Operation[LeaseState]):
     clients: tuple[ClientInfo, ...]
 
     def __post_init__(self) -> None:
-        if len(self.clients) > RESTORE_SIZE:
-            raise ValueError(
-                f"Restore takes at most {RESTORE_SIZE} clients at a time, not {len(self.clients)}; "
-                "restore them in several calls."
-            )
+        _check_restore(len(self.clients))
 
 
 @dataclass(frozen=True)
@@ -239,6 +361,11 @@ class OnlineCount(SingleCall[int]):
 @dataclass(frozen=True)
 class OnlineUserCount(Operation[int]):
     """Distinct users of all processes. O(1), after what is dead has been reaped."""
+
+
+@dataclass(frozen=True)
+class LiveNodes(SingleCall[tuple[NodeInfo, ...]]):
+    """The processes that hold a lease, in the order of their names. O(processes)."""
 
 
 @dataclass(frozen=True)
@@ -308,6 +435,85 @@ class OnlineClients(Operation[Page[ClientInfo]]):
 
 
 @dataclass(frozen=True)
+class JoinGroups(Operation[tuple[bool, ...] | None]):
+    """Register memberships of groups, or their new info; doing it twice is doing it once.
+
+    Answers for each whether the group is to be told: it is announced, and its user, or its
+    client without one, was not in the group and is not just about to be missed there. None, and
+    nothing written, where the lease is over. At most `RESTORE_SIZE`.
+    """
+
+    lease: str
+    memberships: tuple[Membership, ...]
+
+    def __post_init__(self) -> None:
+        _check_restore(len(self.memberships))
+
+
+@dataclass(frozen=True)
+class LeaveGroups(Operation[LeaveOutcome]):
+    """Remove memberships, each if it is still of this serial. At most `BATCH_SIZE`.
+
+    LEFT says that none of them is there any more.
+    """
+
+    lease: str
+    memberships: tuple[Membership, ...]
+
+    def __post_init__(self) -> None:
+        _check_batch(len(self.memberships))
+
+
+@dataclass(frozen=True)
+class MemberCount(SingleCall[int]):
+    """Connections in a group. O(processes where the group is)."""
+
+    group: str
+
+
+@dataclass(frozen=True)
+class Members(Operation[Page[Member]]):
+    """Connections in a group in a fixed order (user id, client id): pages never repeat one.
+
+    O(log members + limit), after what is dead has been reaped.
+
+    Args:
+        cursor: ``next`` of the page before, None for the first.
+        limit: 1 to `PAGE_SIZE`.
+    """
+
+    group: str
+    cursor: str | None = None
+    limit: int = PAGE_SIZE
+
+    def __post_init__(self) -> None:
+        _check_limit(self.limit)
+
+
+@dataclass(frozen=True)
+class NoteGone(Operation[None]):
+    """Note that users are gone who have no connection; for a store that has lost its memory."""
+
+    user_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class TakeDue(Operation[tuple[Transition, ...]]):
+    """Reap what is dead, then take the transitions that are due: nobody else gets them.
+
+    The answer has `TAKE_SIZE` or more where there may be further ones.
+
+    Args:
+        grace_seconds: for how long somebody is absent before it is a transition.
+        lease_seconds: by when every process has put its connections back, after the store has
+            lost its memory.
+    """
+
+    grace_seconds: float
+    lease_seconds: float
+
+
+@dataclass(frozen=True)
 class NextStamps(Operation[tuple[Stamp, ...]]):
     """The next place in the sequence of a group, for each of the groups, in their order.
 
@@ -324,6 +530,13 @@ class NextStamps(Operation[tuple[Stamp, ...]]):
 def _check_limit(limit: int) -> None:
     if not 1 <= limit <= PAGE_SIZE:
         raise ValueError(f"The limit of a page is 1 to {PAGE_SIZE}, not {limit}.")
+
+
+def _check_restore(size: int) -> None:
+    if size > RESTORE_SIZE:
+        raise ValueError(
+            f"At most {RESTORE_SIZE} are put back at a time, not {size}; do it in several calls."
+        )
 
 
 def _check_batch(size: int) -> None:

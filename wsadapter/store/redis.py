@@ -8,7 +8,7 @@ What must not be interrupted is one script; what may be long is one chunk per ca
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, singledispatch
 from importlib.resources import files
@@ -24,12 +24,15 @@ from wsadapter.store.keys import (
     SEPARATOR,
     Keys,
     beyond,
+    group_of,
+    group_part,
     position,
     positions_of,
     user_part,
 )
 from wsadapter.store.operations import (
     SEQUENCE_SECONDS,
+    TAKE_SIZE,
     Beat,
     ClientInfo,
     ClientOnline,
@@ -37,14 +40,24 @@ from wsadapter.store.operations import (
     IsOnline,
     Join,
     JoinAll,
+    JoinGroups,
     JoinOutcome,
     JoinResult,
     Lapse,
     LeaseState,
     Leave,
     LeaveAll,
+    LeaveGroups,
     LeaveOutcome,
+    LiveNodes,
+    Member,
+    MemberCount,
+    Members,
+    Membership,
     NextStamps,
+    NodeInfo,
+    NoteGone,
+    OldLease,
     OnlineClients,
     OnlineCount,
     OnlineUserCount,
@@ -54,16 +67,25 @@ from wsadapter.store.operations import (
     Page,
     Reap,
     Restore,
+    Restored,
     SingleCall,
+    TakeDue,
+    Transition,
     UserConnections,
 )
 from wsadapter.wire.stamps import Stamp
 
 R = TypeVar("R")
+P = TypeVar("P", ClientInfo, Member)
 
-# Connections that one script adds or removes, or numbers that it gives; it then holds Redis for a
-# millisecond or two.
+# What one script does, so that it holds Redis for a millisecond: numbers that it gives or
+# absences that it looks after; connections or memberships that it reads; those that it writes.
 CHUNK = 200
+READ_CHUNK = 250
+RECORDS_CHUNK = 64
+
+# Beyond every lease; what stands for "never" where a script reckons in milliseconds.
+NEVER_SECONDS = 10**9
 
 
 @dataclass(frozen=True)
@@ -211,16 +233,24 @@ def decide(op: Operation[Any]) -> Steps[Any]:
 
 
 @decide.register
-def open_lease(op: OpenLease) -> Steps[None]:
-    # A new lease must not inherit the connections of an old one that had its id.
-    while not (yield Call("open_lease", (op.lease, milliseconds(op.lease_seconds)))):
+def open_lease(op: OpenLease) -> Steps[OldLease]:
+    call = Call("open_lease", (op.lease, milliseconds(op.lease_seconds), op.replaces))
+    while True:
+        opened, *known = yield call
+        if opened:
+            return OldLease(known[0].decode())
+        # A new lease must not inherit the connections of an old one that had its id.
         yield from reap_lease(op.lease)
+
+
+LEASE_STATES = (LeaseState.LAPSED, LeaseState.HELD, LeaseState.BUSY)
 
 
 @decide.register
 def beat(op: Beat) -> Steps[LeaseState]:
-    held = yield Call("beat", (op.lease, milliseconds(op.lease_seconds)))
-    return LeaseState.HELD if held else LeaseState.LAPSED
+    overdue_ms = milliseconds(min(op.overdue_seconds, NEVER_SECONDS))
+    state = yield Call("beat", (op.lease, milliseconds(op.lease_seconds), overdue_ms))
+    return LEASE_STATES[state]
 
 
 @decide.register
@@ -255,13 +285,16 @@ def leave_all(op: LeaveAll) -> Steps[tuple[LeaveOutcome, ...]]:
 
 
 @decide.register
-def restore(op: Restore) -> Steps[LeaseState]:
-    for start in range(0, max(len(op.clients), 1), CHUNK):
-        chunk = op.clients[start : start + CHUNK]
+def restore(op: Restore) -> Steps[Restored]:
+    strangers: list[str] = []
+    for start in range(0, max(len(op.clients), 1), RECORDS_CHUNK):
+        chunk = op.clients[start : start + RECORDS_CHUNK]
         records = (part for client in chunk for part in (client.client_id, encode(client)))
-        if not (yield Call("restore", (op.lease, *records))):
-            return LeaseState.LAPSED
-    return LeaseState.HELD
+        users = yield Call("restore", (op.lease, *records))
+        if users is None:
+            return Restored(LeaseState.LAPSED, tuple(sorted(strangers)))
+        strangers += (user.decode() for user in users)
+    return Restored(LeaseState.HELD, tuple(sorted(strangers)))
 
 
 @decide.register
@@ -272,6 +305,18 @@ def online_count(op: OnlineCount) -> Steps[int]:
 @decide.register
 def online_user_count(op: OnlineUserCount) -> Steps[int]:
     return cast(int, (yield from read_reaped(Call("online_user_count"))))
+
+
+@decide.register
+def live_nodes(op: LiveNodes) -> Steps[tuple[NodeInfo, ...]]:
+    reply = yield Call("live_nodes")
+    rows = zip(reply[::3], reply[1::3], reply[2::3], strict=True)
+    return tuple(
+        sorted(
+            (NodeInfo(lease.decode(), count, left_ms / 1000) for lease, count, left_ms in rows),
+            key=lambda node: node.lease,
+        )
+    )
 
 
 @decide.register
@@ -308,9 +353,73 @@ def online_clients(op: OnlineClients) -> Steps[Page[ClientInfo]]:
     lower, upper = positions_of(op.user_id)
     if op.cursor is not None:
         lower = beyond(bytes.fromhex(op.cursor))
-    reply = yield from read_reaped(Call("online_clients", (lower, upper, op.limit)))
-    clients = tuple(in_order(reply))
-    return Page(clients, place_of(clients[-1]).hex() if len(clients) == op.limit else None)
+
+    def read(lower: bytes, limit: int) -> Steps[list[ClientInfo]]:
+        call = Call("online_clients", (lower, upper, limit))
+        return in_order((yield from read_reaped(call)))
+
+    return (yield from read_page(read, lower, op.limit))
+
+
+@decide.register
+def join_groups(op: JoinGroups) -> Steps[tuple[bool, ...] | None]:
+    announced: list[bool] = []
+    for start in range(0, max(len(op.memberships), 1), RECORDS_CHUNK):
+        chunk = op.memberships[start : start + RECORDS_CHUNK]
+        parts = (
+            part
+            for each in chunk
+            for part in (each.client_id, group_part(each.group), encode_membership(each))
+        )
+        reply = yield Call("join_groups", (op.lease, *parts))
+        if reply is None:
+            return None
+        announced += map(bool, reply)
+    return tuple(announced)
+
+
+@decide.register
+def leave_groups(op: LeaveGroups) -> Steps[LeaveOutcome]:
+    parts = (
+        part
+        for each in op.memberships
+        for part in (each.client_id, each.serial, group_part(each.group))
+    )
+    done = yield Call("leave_groups", (op.lease, *parts))
+    return LeaveOutcome.LEFT if done else LeaveOutcome.LAPSED
+
+
+@decide.register
+def member_count(op: MemberCount) -> Steps[int]:
+    return cast(int, (yield Call("member_count", (group_part(op.group),))))
+
+
+@decide.register
+def members(op: Members) -> Steps[Page[Member]]:
+    lower = b"-" if op.cursor is None else beyond(bytes.fromhex(op.cursor))
+
+    def read(lower: bytes, limit: int) -> Steps[list[Member]]:
+        call = Call("members", (group_part(op.group), lower, limit))
+        return members_in_order((yield from read_reaped(call)))
+
+    return (yield from read_page(read, lower, op.limit))
+
+
+@decide.register
+def note_gone(op: NoteGone) -> Steps[None]:
+    for start in range(0, len(op.user_ids), CHUNK):
+        yield Call("note_gone", op.user_ids[start : start + CHUNK])
+
+
+@decide.register
+def take_due(op: TakeDue) -> Steps[tuple[Transition, ...]]:
+    yield from reap_all()
+    grace_ms, lease_ms = milliseconds(op.grace_seconds), milliseconds(op.lease_seconds)
+    gone, come = yield Call("take_due", (grace_ms, lease_ms, TAKE_SIZE))
+    return (
+        *(transition(who, came=False) for who in gone),
+        *(transition(who, came=True) for who in come),
+    )
 
 
 @decide.register
@@ -340,15 +449,24 @@ def join_together(
         yield from reap_lease(lease)  # as for OpenLease: it must not inherit any
     if reply is None:
         return (JoinResult(JoinOutcome.LAPSED),) * len(newcomers)
+    came, answers = reply
+    strangers: set[str | None] = {user.decode() for user in came}
     return tuple(
-        join_result(client, answer) for (client, _), answer in zip(newcomers, reply, strict=True)
+        join_result(client, answer, strangers)
+        for (client, _), answer in zip(newcomers, answers, strict=True)
     )
 
 
-def join_result(client: ClientInfo, answer: Any) -> JoinResult:
-    if isinstance(answer, bytes):
-        return JoinResult(JoinOutcome(answer.decode()))
-    return JoinResult(JoinOutcome.REPLACED, decode(client.client_id.encode(), *answer))
+def join_result(client: ClientInfo, answer: Any, strangers: set[str | None]) -> JoinResult:
+    """The result of one; a stranger comes online with the first of theirs that is in."""
+    if answer == b"taken":
+        return JoinResult(JoinOutcome.TAKEN)
+    came_online = client.user_id in strangers
+    strangers.discard(client.user_id)
+    if answer == b"joined":
+        return JoinResult(JoinOutcome.JOINED, came_online=came_online)
+    replaced = decode(client.client_id.encode(), *answer)
+    return JoinResult(JoinOutcome.REPLACED, replaced, came_online)
 
 
 def leave_together(
@@ -375,7 +493,7 @@ def reap_all() -> Steps[None]:
 def reap_lease(lease: str | bytes) -> Steps[None]:
     cursor: bytes | None = b"0"
     while cursor is not None:
-        cursor = yield Call("reap", (lease, cursor, CHUNK))
+        cursor = yield Call("reap", (lease, cursor, RECORDS_CHUNK))
 
 
 def milliseconds(seconds: float) -> int:
@@ -416,16 +534,68 @@ def decode(client_id: bytes, lease: bytes, record: bytes) -> ClientInfo:
     )
 
 
+def read_page(
+    read: Callable[[bytes, int], Steps[list[P]]], lower: bytes, limit: int
+) -> Steps[Page[P]]:
+    """A page, some after some. ``read`` gives so many of those beyond a lower bound, in order."""
+    items: list[P] = []
+    while len(items) < limit:
+        wanted = min(READ_CHUNK, limit - len(items))
+        some = yield from read(lower, wanted)
+        items += some
+        if len(some) < wanted:
+            return Page(tuple(items), None)
+        lower = beyond(place_of(some[-1]))
+    return Page(tuple(items), place_of(items[-1]).hex())
+
+
 def in_order(reply: list[Any]) -> list[ClientInfo]:
-    """A page of connections, which arrives lease by lease."""
-    leases = zip(reply[::3], reply[1::3], reply[2::3], strict=True)
-    clients = (
-        decode(client_id, lease, record)
-        for lease, client_ids, records in leases
-        for client_id, record in zip(client_ids, records, strict=True)
-    )
+    """Some connections."""
+    clients = (decode(client_id, lease, record) for lease, client_id, record in by_lease(reply))
     return sorted(clients, key=place_of)
 
 
-def place_of(client: ClientInfo) -> bytes:
+def members_in_order(reply: list[Any]) -> list[Member]:
+    """Some members. An id that changes hands is there twice until the old connection is closed."""
+    in_leases = sorted(by_lease(reply))
+    members = (decode_member(client_id, record) for _, client_id, record in in_leases)
+    return sorted(members, key=place_of)
+
+
+def by_lease(reply: list[Any]) -> Iterator[tuple[bytes, bytes, bytes]]:
+    """Lease, client id and record of those on a page, which arrives lease by lease."""
+    for lease, client_ids, records in zip(reply[::3], reply[1::3], reply[2::3], strict=True):
+        for client_id, record in zip(client_ids, records, strict=True):
+            yield lease, client_id, record
+
+
+def place_of(client: ClientInfo | Member) -> bytes:
     return position(client.user_id, client.client_id)
+
+
+def encode_membership(membership: Membership) -> bytes:
+    """A membership as the hash of its lease holds it, under its client id and group."""
+    return SEPARATOR.join(
+        (
+            user_part(membership.user_id),
+            membership.serial.encode(),
+            b"1" if membership.announced else b"0",
+            membership.info,
+        )
+    )
+
+
+def decode_member(client_id: bytes, record: bytes) -> Member:
+    user, _, _, info = record.split(SEPARATOR)
+    user_id = None if user == ANONYMOUS else user.decode()
+    return Member(client_id.decode(), user_id, msgspec.json.decode(info))
+
+
+def transition(who: bytes, *, came: bool) -> Transition:
+    """What a member of ``leaving`` or ``arriving`` stands for."""
+    name, *group = who.split(SEPARATOR)
+    if name.startswith(ANONYMOUS):
+        user_id, client_id = None, name.removeprefix(ANONYMOUS).decode()
+    else:
+        user_id, client_id = name.decode(), None
+    return Transition(came, user_id, client_id, group_of(group[0]) if group else None)

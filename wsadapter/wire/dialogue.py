@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from wsadapter.wire.envelope import PONG, RESERVED_PREFIX
+from wsadapter.wire.envelope import JOINED, LEFT, PONG, RESERVED_PREFIX
 from wsadapter.wire.failures import FailureKind
 from wsadapter.wire.masking import one_line
 from wsadapter.wire.payload import Frame, to_json
@@ -173,7 +173,7 @@ class Dialogue:
         """The application's messages of a frame: parsed JSON, else text, else bytes."""
         for message in _unpack(_parse(frame)):
             kind = message.get("type") if isinstance(message, dict) else None
-            if isinstance(kind, str) and kind.startswith(RESERVED_PREFIX):
+            if isinstance(kind, str) and is_answered(kind):
                 self._obey(kind, message)
             else:
                 yield message
@@ -254,6 +254,11 @@ def _seconds(value: object) -> float | None:
     if not isinstance(value, int | float) or isinstance(value, bool):
         return None
     return float(value) if 0 <= value <= sys.float_info.max else None
+
+
+def is_answered(kind: str) -> bool:
+    """Whether a message is between client and server, and no news for the application."""
+    return kind.startswith(RESERVED_PREFIX) and kind not in (JOINED, LEFT)
 
 
 def _unpack(message: Any) -> list[Any]:

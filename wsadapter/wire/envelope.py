@@ -21,6 +21,9 @@ GAP = '{"type":"ws:gap"}'
 #: The end of a stream of bytes, on a connection that lives on.
 END = '{"type":"ws:end"}'
 
+#: What a group is told of its members.
+JOINED, LEFT = "ws:joined", "ws:left"
+
 
 class Envelope(NamedTuple):
     """A message from the browser: its type, its id if it wants an answer, and its fields."""
@@ -113,6 +116,27 @@ def _own_type(text: str, part: str) -> str | None:
 
 def welcome(client_id: str) -> str:
     return to_json({"type": "ws:welcome", "client": client_id})
+
+
+def joined(group: str, user_id: str | None, client_id: str, info: bytes) -> str:
+    """What a group is told of somebody who has joined it.
+
+    Args:
+        info: JSON.
+    """
+    return _about_member(JOINED, group, user_id, client_id, {"info": msgspec.Raw(info)})
+
+
+def left(group: str, user_id: str | None, client_id: str | None) -> str:
+    """What a group is told of somebody who has left it: a user, or a client without one."""
+    return _about_member(LEFT, group, user_id, client_id, {})
+
+
+def _about_member(
+    type: str, group: str, user_id: str | None, client_id: str | None, more: dict[str, Any]
+) -> str:
+    body = {"type": type, "group": _sendable(group), "user": user_id, "client": client_id}
+    return to_json({**body, **more})
 
 
 def reply(id: MessageId | None, result: object) -> str:

@@ -1,6 +1,6 @@
-"""What a channel layer carries for wsadapter's own consumers: pushes and kicks.
+"""What a channel layer carries for wsadapter's own consumers: pushes, kicks, inspections.
 
-Both travel as Channels messages, so that any channel layer can carry them. The browser never
+All travel as Channels messages, so that any channel layer can carry them. The browser never
 sees these types, and cannot send them.
 """
 
@@ -23,17 +23,20 @@ T = TypeVar("T")
 
 PUSH = "wsadapter.push"
 KICK = "wsadapter.kick"
+#: In what looks like a push to nobody: see `Inspect`.
+REPORT_TO = "report_to"
 
 
 @dataclass(slots=True)
 class Push:
     """One frame for many connections: encoded by the publisher, the same object for all.
 
-    Nothing changes it once it is made.
+    Nothing changes it once it has left its publisher.
 
     Attributes:
         frame: what is sent; of data that has views, the default one.
         views: the frames of the other views, by their names.
+        sent_at: when it left its publisher, where somebody observes that; set as it leaves.
     """
 
     frame: Frame
@@ -41,6 +44,8 @@ class Push:
     priority: Priority = Priority.NORMAL
     authenticated_only: bool = False
     views: Mapping[str, Frame] = field(default_factory=dict)
+    #: Seconds since the epoch, by the publisher's clock.
+    sent_at: float | None = field(default=None, compare=False)
     #: In bytes, of the payload.
     size: int = field(init=False)
     #: The ASGI event that sends the frame, made once and handed to every server as it is.
@@ -106,6 +111,8 @@ class Push:
             message["priority"] = int(self.priority)
         if self.authenticated_only:
             message["authenticated_only"] = True
+        if self.sent_at is not None:
+            message["at"] = int(self.sent_at * 1000)
         return message
 
     @classmethod
@@ -121,6 +128,7 @@ class Push:
             priority=Priority(message.get("priority", Priority.NORMAL)),
             authenticated_only=bool(message.get("authenticated_only", False)),
             views=_views(message["views"]) if "views" in message else {},
+            sent_at=message["at"] / 1000 if "at" in message else None,
         )
 
 
@@ -164,6 +172,35 @@ class Kick:
             session=message.get("session"),
             serial=message.get("serial"),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Inspect:
+    """Ask a connection how it is doing: see `wsadapter.wire.reports.Report`.
+
+    It travels as a push that excludes the one client that it is for. A process of an older
+    release, which does not know this order, does with it what it does with such a push: nothing.
+
+    Args:
+        client_id: who is asked.
+        report_to: the channel of the layer that the report goes to.
+    """
+
+    client_id: str
+    report_to: str
+
+    def to_message(self) -> Message:
+        return {"type": PUSH, "text": "", "exclude": [self.client_id], REPORT_TO: self.report_to}
+
+    @classmethod
+    def from_message(cls, message: Mapping[str, Any]) -> Inspect:
+        """Read a layer message; raises as `Push.from_message` does."""
+        (client_id,) = message["exclude"]
+        return cls(_typed(client_id, str), _typed(message[REPORT_TO], str))
+
+
+#: What a helper may have done to connections.
+Order: TypeAlias = Push | Kick | Inspect
 
 
 def send_event(frame: Frame) -> Message:

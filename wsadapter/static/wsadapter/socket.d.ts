@@ -97,6 +97,8 @@ export interface SocketEvents {
   "ws:welcome": { type: "ws:welcome"; client: string };
   /** Messages may have been missed. The reason is "reconnected" or comes from the server, which may give none. */
   "ws:gap": { type: "ws:gap"; reason?: string };
+  "ws:joined": { type: "ws:joined"; group: string; user: string | null; client: string; info: unknown };
+  "ws:left": { type: "ws:left"; group: string; user: string | null; client: string | null };
   /** The server could not take a message that was not a waiting request. */
   "ws:error": ErrorMessage;
   /** Every message of the application: parsed JSON, else text, else binary. */

@@ -14,6 +14,8 @@
  *   ws:close    { code, reason, wasClean, kind, willReconnect, delayMs }: a connection, or an attempt at one, has ended
  *   ws:welcome  { type, client }: registered; nothing sent from now on is missed
  *   ws:gap      messages may have been missed (also after each reconnect, once welcomed): load the page's data again
+ *   ws:joined   { group, user, client, info }: somebody has joined a group whose members are announced
+ *   ws:left     { group, user, client }: somebody has left it; client is null unless there is no user
  *   ws:error    { code, kind, message, … }: the server could not take a message that was not a request
  *   ws:message  every message of the application: parsed JSON, else text, else binary
  *   ws:binary   binary messages alone
@@ -509,7 +511,9 @@ class Socket {
       case "ws:error":
         return this.#failed(message);
       case "ws:gap":
-        return this.#emit("ws:gap", message);
+      case "ws:joined":
+      case "ws:left":
+        return this.#emit(message.type, message);
     }
   }
 

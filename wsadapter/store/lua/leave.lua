@@ -7,13 +7,13 @@ local lease = ARGV[1]
 
 if not is_live(lease) then return nil end
 
-local answers, leaving = {}, {}
+local answers, leavers = {}, {}
 for i = 2, #ARGV, 2 do
   local client_id, serial = ARGV[i], ARGV[i + 1]
-  local record = not leaving[client_id] and redis.call("HGET", node_stem .. lease, client_id)
+  local record = not leavers[client_id] and redis.call("HGET", node_stem .. lease, client_id)
   local is_it = record and select(2, read(record)) == serial
-  if is_it then leaving[client_id] = record end
+  if is_it then leavers[client_id] = record end
   answers[#answers + 1] = is_it and 1 or 0
 end
-take(lease, leaving)
+take(lease, leavers)
 return answers

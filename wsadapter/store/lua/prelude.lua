@@ -9,11 +9,24 @@
 --   6  user_stem     .. user id    hash    lease -> connections
 --   7  client_stem   .. client id  string  lease
 --   8  sequence_stem .. group      string  its last number
+--   9  leaving       zset    who is absent and not announced so -> since when, ms
+--  10  arriving      zset    who may have come online -> since when, ms
+--  11  reaped        zset    lease -> when it was found to have ended, ms
+--  12  forgotten     string  is there for a lease's time after Redis has lost its memory
+--  13  group_stem        .. group      zset    <user> 255 <client id> 255 <lease>, score 0
+--  14  group_counts_stem .. group      hash    lease -> members
+--  15  members_stem      .. lease      hash    <client id> 255 <group> -> membership:
+--                                              <user> 255 <serial> 255 <announced> 255 <info>
+--
+-- Absent is a user, or a member of a group: <user> 255 <group>, with 254 <client id> in place of a
+-- user that there is none of.
 
-local nodes, counts, users, clients, node_stem, user_stem, client_stem, sequence_stem =
+local nodes, counts, users, clients, node_stem, user_stem, client_stem, sequence_stem,
+  leaving, arriving, reaped, forgotten, group_stem, group_counts_stem, members_stem =
   unpack(KEYS)
 
 local SEPARATOR, ANONYMOUS = "\255", "\254"
+local KEPT_MS = 3600000  -- how long it is remembered who left, where nobody lives to announce it
 
 local time = redis.call("TIME")
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -59,9 +72,36 @@ local function count(lease)
   end
 end
 
--- Add connections (client id -> record) to a lease that has none of them yet.
+-- Those of some members that a zset has, and those that it has not.
+local function partition(key, members)
+  local present, absent = {}, {}
+  if #members == 0 then return present, absent end
+  for i, score in ipairs(redis.call("ZMSCORE", key, unpack(members))) do
+    local part = score and present or absent
+    part[#part + 1] = members[i]
+  end
+  return present, absent
+end
+
+-- Add members to a zset, all with one score.
+local function add(key, score, members)
+  if #members == 0 then return end
+  local scored = {}
+  for i, member in ipairs(members) do scored[2 * i - 1], scored[2 * i] = score, member end
+  redis.call("ZADD", key, unpack(scored))
+end
+
+-- Remove members from a zset. Returns those that it has not had.
+local function remove(key, members)
+  local present, absent = partition(key, members)
+  if #present > 0 then redis.call("ZREM", key, unpack(present)) end
+  return absent
+end
+
+-- Add connections (client id -> record) to a lease that has none of them yet. Returns the users
+-- who had no connection before and are not about to be announced as gone.
 local function put(lease, records)
-  if not next(records) then return end
+  if not next(records) then return {} end
   local fields, members, owners, per_user, n = {}, {}, {}, {}, 0
   for client_id, record in pairs(records) do
     local user = read(record)
@@ -78,10 +118,25 @@ local function put(lease, records)
   local online = {}
   for user, connections in pairs(per_user) do
     redis.call("HINCRBY", user_stem .. user, lease, connections)
-    online[#online + 1], online[#online + 2] = 0, user
+    online[#online + 1] = user
   end
-  if #online > 0 then redis.call("ZADD", users, unpack(online)) end
+  local _, newcomers = partition(users, online)
+  add(users, 0, newcomers)
   count(lease)
+  return remove(leaving, newcomers)
+end
+
+-- Note that they are absent. After a loss of memory that is so when all have put back what they
+-- have: until then they may be present elsewhere.
+local function note_absent(absent)
+  if #absent == 0 then return end
+  add(leaving, now + math.max(redis.call("PTTL", forgotten), 0), absent)
+  redis.call("PEXPIRE", leaving, KEPT_MS)
+end
+
+-- Note that users have no connection any more, unless nobody knows that they had one.
+local function note_gone(gone)
+  note_absent(remove(arriving, gone))
 end
 
 -- Let go of those client ids that the lease still holds; another may hold them by now.
@@ -116,6 +171,50 @@ local function take(lease, records)
       if redis.call("EXISTS", key) == 0 then offline[#offline + 1] = user end
     end
   end
-  if #offline > 0 then redis.call("ZREM", users, unpack(offline)) end
+  if #offline > 0 then
+    redis.call("ZREM", users, unpack(offline))
+    note_gone(offline)
+  end
   count(lease)
+end
+
+-- A membership: its user, its serial, and whether the group is told of it.
+local function read_membership(record)
+  local user, serial, announced = record:match("^([^\255]*)\255([^\255]*)\255([^\255]*)\255")
+  return user, serial, announced == "1"
+end
+
+-- Who a connection is in a group, as it stands in `leaving`.
+local function who(user, client_id, group)
+  return (user == ANONYMOUS and ANONYMOUS .. client_id or user) .. SEPARATOR .. group
+end
+
+-- Whether a user, or a client that has none, is in a group.
+local function is_member(user, client_id, group)
+  local first = user .. SEPARATOR
+  if user == ANONYMOUS then first = first .. client_id .. SEPARATOR end
+  return redis.call("ZLEXCOUNT", group_stem .. group, "[" .. first, "(" .. first .. SEPARATOR) > 0
+end
+
+-- Remove memberships (client id and group -> membership) that the lease has.
+local function drop_members(lease, records)
+  if not next(records) then return end
+  local fields, announced_ones = {}, {}
+  for field, record in pairs(records) do
+    local client_id, group = field:match("^([^\255]*)\255(.*)$")
+    local user, _, announced = read_membership(record)
+    fields[#fields + 1] = field
+    redis.call("ZREM", group_stem .. group, member(user, client_id, lease))
+    if redis.call("HINCRBY", group_counts_stem .. group, lease, -1) <= 0 then
+      redis.call("HDEL", group_counts_stem .. group, lease)
+    end
+    if announced then announced_ones[#announced_ones + 1] = {user, client_id, group} end
+  end
+  redis.call("HDEL", members_stem .. lease, unpack(fields))
+
+  local absent = {}
+  for _, one in ipairs(announced_ones) do
+    if not is_member(unpack(one)) then absent[#absent + 1] = who(unpack(one)) end
+  end
+  note_absent(absent)
 end

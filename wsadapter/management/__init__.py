@@ -1,0 +1,1 @@
+"""What an operator types: see who is online, send, disconnect, and have the doctor look."""
