@@ -6,24 +6,19 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
-from benchmarks import machine
+from benchmarks import machine, shown
 from benchmarks.benchmark import FULL, MEASURES, QUICK, Benchmark
-from benchmarks.chart import chart
 from benchmarks.machine import Cores
 from benchmarks.processes import ROOT, redis_executable
 from benchmarks.progress import ProgressLine
 from benchmarks.results import Report
 from benchmarks.system import System
 from benchmarks.systems import SYSTEMS
-from benchmarks.table import heading, remarks, tables
 
-#: What the documentation shows.
-RESULTS = ROOT / "benchmarks" / "results.json"
-IMAGE = ROOT / "docs" / "images" / "benchmark.svg"
 #: Where what is not a whole run goes.
 PARTIAL = ROOT / "build" / "benchmark"
 
@@ -113,20 +108,7 @@ def installed(systems: Sequence[System], report: Report) -> list[System]:
 
 def show(report: Report, *, markdown: bool = False) -> None:
     bold = in_bold if sys.stdout.isatty() else str
-    print(as_markdown(report) if markdown else as_text(report, bold))
-
-
-def as_text(report: Report, bold: Callable[[str], str]) -> str:
-    return assembled(report, [table.as_text(bold=bold) for table in tables(report)])
-
-
-def as_markdown(report: Report) -> str:
-    """The tables as docs/performance.md has them."""
-    return assembled(report, [table.as_markdown() for table in tables(report)])
-
-
-def assembled(report: Report, parts: Sequence[str]) -> str:
-    return "\n\n".join(filter(None, [heading(report), *parts, remarks(report)]))
+    print(shown.as_markdown(report) if markdown else shown.as_text(report, bold))
 
 
 def in_bold(text: str) -> str:
@@ -139,19 +121,17 @@ def default_output(options: argparse.Namespace, report: Report, *, whole: bool) 
     What is not installed may be missing from it; the report names it.
     """
     less = options.quick or options.only or options.measure or options.connections
-    shown = whole and not (less or options.profile or report.failures)
-    return None if shown else PARTIAL
+    complete = whole and not (less or options.profile or report.failures)
+    return None if complete else PARTIAL
 
 
 def keep(report: Report, directory: Path | None) -> None:
-    """Write the results and the chart, into a directory or to where the documentation is."""
-    results, image = RESULTS, IMAGE
-    if directory is not None:
-        results, image = directory / RESULTS.name, directory / IMAGE.name
-    for file in (results, image):
-        file.parent.mkdir(parents=True, exist_ok=True)
-    report.write(results)
-    image.write_text(chart(report))
+    """Write the results and the chart into a directory, or to where the documentation is."""
+    if directory is None:
+        shown.replace(report)
+        return
+    results, image = directory / shown.RESULTS.name, directory / shown.IMAGE.name
+    shown.write(report, results, image)
     print(f"\nKept in {results} and {image}.")
     if directory == PARTIAL:
         print(

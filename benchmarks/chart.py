@@ -14,7 +14,7 @@ NAMES, NUMBERS = 300, 74  # room left of the bars and right of them
 MARGIN = 20
 
 #: Variants of what is shown anyway; the tables have them.
-VARIANTS = ("not joined", "patient collector")
+VARIANTS = ("not joined", "with metrics", "patient collector")
 
 COLOURS = {
     "wsadapter": "#0f8a5f",

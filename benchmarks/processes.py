@@ -92,6 +92,14 @@ class Process:
                 raise DidNotStart(f"{' '.join(self._command)}\n{self.end_of_log()}")
             time.sleep(0.02)
 
+    def terminate(self) -> None:
+        """SIGTERM, as a deployment sends it."""
+        self._popen.terminate()
+
+    @property
+    def has_ended(self) -> bool:
+        return self._popen.poll() is not None
+
     def end_of_log(self) -> str:
         return "\n".join(self._log.read_text(errors="replace").splitlines()[-20:])
 

@@ -1,30 +1,25 @@
 """The publisher's process: ``python -m benchmarks.publishing <system> <place>``.
 
 A process of its own, as a system may need settings that hold for a whole process, and as the
-publisher's time is then its own. It takes one JSON request a line, and answers each with one.
+publisher's time is then its own.
 """
 
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
-from os import sched_setaffinity
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from benchmarks.processes import ROOT, child_environment
+from benchmarks.answering import AnsweringProcess, Verbs, answer, say_ready
 from benchmarks.system import Place, Publisher, System
 
 #: Whom the connections of all systems belong to.
 USER = "1"
-
-
-class PublishingFailed(Exception):
-    """The publisher's process ended; the message has what it said."""
 
 
 class Broadcasting(NamedTuple):
@@ -41,37 +36,17 @@ class Targeting(NamedTuple):
     seconds: float
 
 
-class PublishingProcess:
+class PublishingProcess(AnsweringProcess):
     """The process, as the load client sees it."""
 
     def __init__(self, system: System, place: Place, cores: Collection[int]) -> None:
-        self._log = (place.directory / "publisher.log").open("w+")
-        self._popen = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.publishing", system.name, place_as_text(place)],
-            cwd=ROOT,
-            env=child_environment(system.environment(place)),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            text=True,
+        super().__init__(
+            __name__,
+            *(system.name, place_as_text(place)),
+            cores=cores,
+            log=place.directory / "publisher.log",
+            environment=system.environment(place),
         )
-        sched_setaffinity(self._popen.pid, cores)
-        self.answer()
-
-    def request(self, verb: str, argument: Any) -> None:
-        """Ask for something; `answer` then waits for it to be done."""
-        assert self._popen.stdin is not None
-        self._popen.stdin.write(json.dumps({"verb": verb, "argument": argument}) + "\n")
-        self._popen.stdin.flush()
-
-    def answer(self) -> Any:
-        assert self._popen.stdout is not None
-        line = self._popen.stdout.readline()
-        if not line:
-            self._popen.wait()
-            self._log.seek(0)
-            raise PublishingFailed(self._log.read()[-2000:])
-        return json.loads(line)
 
     def broadcast(self, payloads: Sequence[str]) -> None:
         self.request("broadcast", payloads)
@@ -88,14 +63,6 @@ class PublishingProcess:
     def targeted(self) -> Targeting:
         return Targeting(*self.answer())
 
-    def end(self) -> None:
-        assert self._popen.stdin is not None and self._popen.stdout is not None
-        self._popen.kill()
-        self._popen.wait()
-        self._popen.stdin.close()
-        self._popen.stdout.close()
-        self._log.close()
-
 
 def place_as_text(place: Place) -> str:
     return json.dumps(asdict(place), default=str)
@@ -108,12 +75,14 @@ def place_from_text(text: str) -> Place:
 
 def serve(publisher: Publisher) -> None:
     """Answer requests until there are no more."""
-    verbs: Mapping[str, Callable[[Publisher, Any], Any]]
-    verbs = {"broadcast": _broadcast, "lanes": _broadcast_in_lanes, "target": _target}
-    print(json.dumps("ready"), flush=True)
+    verbs: Verbs = {
+        "broadcast": partial(_broadcast, publisher),
+        "lanes": partial(_broadcast_in_lanes, publisher),
+        "target": partial(_target, publisher),
+    }
+    say_ready()
     for line in sys.stdin:
-        request = json.loads(line)
-        print(json.dumps(verbs[request["verb"]](publisher, request["argument"])), flush=True)
+        answer(line, verbs)
 
 
 def _broadcast(publisher: Publisher, payloads: list[str]) -> Broadcasting:

@@ -50,6 +50,12 @@ class Report:
     def sizes(self, measure: str) -> list[int]:
         return sorted({result.connections for result in self.of(measure)})
 
+    def put(self, results: Sequence[Result]) -> None:
+        """Add results, and drop those that there were of the same measures."""
+        measures = {result.measure for result in results}
+        self.results = [result for result in self.results if result.measure not in measures]
+        self.results += results
+
     def write(self, path: Path) -> None:
         path.write_text(json.dumps(asdict(self), indent=1) + "\n")
 

@@ -84,6 +84,7 @@ class Storm:
 
     Attributes:
         accepted: who got in.
+        refusals: what those were told who were turned away.
         began, last_welcome: when the first knocked and the last got in, of `time.monotonic`.
     """
 
@@ -96,6 +97,7 @@ class Storm:
         self._waiting: dict[int, Newcomer] = {}
         self._everybody: list[socket.socket] = []
         self.accepted = 0
+        self.refusals: list[str] = []
         self.began = self.last_welcome = 0.0
 
     def enter(self) -> None:
@@ -156,13 +158,14 @@ class Storm:
         self._epoll.modify(client, ARRIVED)
 
     def _attend_to(self, newcomer: Newcomer) -> None:
-        """Let in, turn away, or leave waiting; a refusal is counted by not being accepted."""
+        """Let in, turn away, or leave waiting."""
         self._news = time.monotonic()
         try:
             received = newcomer.socket.recv(65536)
             if received and not newcomer.welcomed(received):
                 return
-        except (DeliveryError, OSError):
+        except (DeliveryError, OSError) as error:
+            self.refusals.append(str(error))
             received = b""
         self._epoll.unregister(newcomer.socket)
         del self._waiting[newcomer.socket.fileno()]

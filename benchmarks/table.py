@@ -61,9 +61,13 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
     return "   ".join([name, *numbers]).rstrip()
 
 
-def tables(report: Report) -> Iterator[Table]:
-    """All tables for which the report has results."""
-    for measure, make in MAKERS.items():
+def tables(report: Report, makers: Mapping[str, Maker] | None = None) -> Iterator[Table]:
+    """All tables for which the report has results.
+
+    Args:
+        makers: by the names of measures; None: those of ``python -m benchmarks``.
+    """
+    for measure, make in (makers or MAKERS).items():
         for size in report.sizes(measure):
             yield make(report, report.of(measure, size), size)
 
@@ -86,7 +90,7 @@ def _closed(report: Report, results: Sequence[Result], size: int) -> Table:
             ]
             for result in results
         ],
-        _notes(results, FEW_ROUNDS, SAME_SERVER, PATIENT, NCHAN),
+        _notes(results, FEW_ROUNDS, SAME_SERVER, METERED, PATIENT, NCHAN),
     )
 
 
@@ -106,7 +110,7 @@ def _burst(report: Report, results: Sequence[Result], size: int) -> Table:
             ]
             for result in results
         ],
-        _notes(results, ONE_SEND, SAME_SERVER, SOCKETIO, PATIENT, NCHAN),
+        _notes(results, ONE_SEND, SAME_SERVER, SOCKETIO, METERED, PATIENT, NCHAN),
     )
 
 
@@ -293,7 +297,9 @@ def _times_rival(system: str, rival: str, rates: Mapping[str, float]) -> str:
     return ratio(rates[system] / other) if other else ABSENT
 
 
-MAKERS: dict[str, Callable[[Report, Sequence[Result], int], Table]] = {
+Maker = Callable[[Report, Sequence[Result], int], Table]
+
+MAKERS: dict[str, Maker] = {
     "closed": _closed,
     "burst": _burst,
     "targeted": _targeted,
@@ -334,6 +340,9 @@ SLOW_DAPHNE = Footnote(
     of="daphne",
 )
 NCHAN = Footnote("nchan keeps its messages in nginx's memory: it runs without Redis.", of="nchan")
+METERED = Footnote(
+    '"With metrics" counts for Prometheus, in the server and in the publisher.', of="with metrics"
+)
 PATIENT = Footnote(
     '"Patient collector" is a variant: no aim is read from it.', of="patient collector"
 )

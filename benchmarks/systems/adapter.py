@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -55,6 +56,16 @@ class UnjoinedSystem(AdapterSystem):
     measures = frozenset({"closed", "burst"})
 
 
+class MeteredSystem(AdapterSystem):
+    """Prepared frames, with `wsadapter.metrics` in the server and in the publisher."""
+
+    measures = frozenset({"closed", "burst"})
+
+    def environment(self, place: Place) -> Mapping[str, str]:
+        apps = ["benchmarks.systems.channels_site.metered.MeteredConfig"]
+        return {**super().environment(place), "BENCHMARK_APPS": json.dumps(apps)}
+
+
 class PatientSystem(AdapterSystem):
     """With the garbage collector told to wait, as docs/performance.md says how."""
 
@@ -96,6 +107,7 @@ SYSTEMS: list[System] = [
         server="prepared",
         adapter={"JOIN_FRAMES": False},
     ),
+    MeteredSystem("wsadapter, uvicorn, prepared, with metrics", server="prepared"),
     RoomySystem(
         "wsadapter, uvicorn, prepared, large outbox",
         server="prepared",

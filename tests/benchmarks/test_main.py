@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as main
+from benchmarks import shown
 from benchmarks.__main__ import PARTIAL, default_output, keep, parser
 from benchmarks.results import Report
 from tests.benchmarks.reports import report
@@ -47,32 +48,23 @@ def test_a_run_that_failed_or_was_interrupted_is_not() -> None:
     assert output(whole=False) == PARTIAL
 
 
-@pytest.fixture
-def shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What the documentation shows, in a directory of its own, with results from before."""
-    directory = tmp_path / "documentation"
-    directory.mkdir()
-    monkeypatch.setattr(main, "RESULTS", directory / "results.json")
-    monkeypatch.setattr(main, "IMAGE", directory / "benchmark.svg")
-    (directory / "results.json").write_text("from before")
-    return directory
-
-
-def test_what_is_shown_is_replaced(shown: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_shown_is_replaced_by_a_whole_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    replaced: list[Report] = []
+    monkeypatch.setattr(shown, "replace", replaced.append)
     keep(report(), None)
-    assert Report.read(shown / "results.json") == report()
-    assert (shown / "benchmark.svg").read_text().startswith("<svg")
-    assert "as they were" not in capsys.readouterr().out
+    assert replaced == [report()]
 
 
 def test_what_is_shown_stays_otherwise_and_that_is_said(
-    shown: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     partial = tmp_path / "build" / "benchmark"
     monkeypatch.setattr(main, "PARTIAL", partial)
+    before = shown.RESULTS.read_bytes(), shown.PAGE.read_bytes()
     keep(report(), partial)
     assert Report.read(partial / "results.json") == report()
-    assert (shown / "results.json").read_text() == "from before"
+    assert (partial / "benchmark.svg").read_text().startswith("<svg")
+    assert (shown.RESULTS.read_bytes(), shown.PAGE.read_bytes()) == before
     said = capsys.readouterr().out
     assert str(partial / "results.json") in said
     assert "as they were" in said

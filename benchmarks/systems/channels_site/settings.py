@@ -18,6 +18,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "channels",
     "wsadapter",
+    *json.loads(os.environ.get("BENCHMARK_APPS", "[]")),
 ]
 ROOT_URLCONF = "benchmarks.systems.channels_site.urls"
 DATABASES = {

@@ -10,6 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import path
 
 from benchmarks.systems.channels_site.consumers import GROUP
+from wsadapter.views import ready
 
 
 async def broadcast(request: HttpRequest) -> HttpResponse:
@@ -26,4 +27,8 @@ async def collect(request: HttpRequest) -> HttpResponse:
     return HttpResponse(status=204)
 
 
-urlpatterns = [path("broadcast/", broadcast), path("collect/", collect)]
+urlpatterns = [
+    path("broadcast/", broadcast),
+    path("collect/", collect),
+    path("ready/", ready),
+]
