@@ -137,7 +137,7 @@ async def test_a_user_may_be_an_instance_or_a_key(
 class Reader(AdapterConsumer):
     """In groups that any text may name."""
 
-    groups = ["news", "Kaffee & Kuchen", "news\x00", ""]
+    groups = ["news", "Kaffee & Kuchen", "news\x00", "\ud800", ""]
 
     async def connect(self) -> None:
         await self.accept()

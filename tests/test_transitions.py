@@ -308,6 +308,22 @@ async def test_what_nobody_lived_to_tell_the_next_process_tells(told: Told) -> N
 
 
 @virtual_time
+async def test_whom_the_last_process_to_stop_still_had_the_next_process_tells(told: Told) -> None:
+    async with cluster() as site:
+        stopped = site.start()
+        for user in ("ada", "grace"):
+            await stopped.connect(user)
+        told.clear()
+        await stopped.node.stop()
+        stopped.way.cut = True  # its event loop has ended: it looks for nobody any more
+        await passes(60)
+        assert told == []
+        await site.start().connect("grace")
+        await passes(BEAT_SECONDS + 0.1)
+        assert told == [("went", "ada")]
+
+
+@virtual_time
 async def test_what_a_process_died_before_it_could_tell_another_one_tells(told: Told) -> None:
     async with cluster() as site:
         dies, lives = site.start(), site.start()
@@ -449,6 +465,21 @@ async def test_who_had_gone_just_before_is_told_once(told: Told, away: float) ->
         told.clear()
         await process.node.leave(ada)
         await passes(away)
+        site.lose_memory()
+        await passes(LOST_SECONDS)
+        assert told == [("went", "ada")]
+
+
+@virtual_time
+async def test_who_was_asked_for_after_the_store_had_forgotten_them_is_told(told: Told) -> None:
+    async with cluster() as site:
+        process = site.start()
+        await process.connect("stays")
+        ada = await process.connect("ada")
+        await passes(BEAT_SECONDS + 0.5)
+        told.clear()
+        await process.node.leave(ada)
+        await passes(BEAT_SECONDS)  # a beat later, and before the next one, she is due
         site.lose_memory()
         await passes(LOST_SECONDS)
         assert told == [("went", "ada")]

@@ -99,12 +99,13 @@ class World:
     @asynccontextmanager
     async def pushed_to(self) -> AsyncIterator[None]:
         """Push to everybody all the time. Those who are here at the end have missed nothing."""
-        pushing = asyncio.create_task(push_on())
+        enough = asyncio.Event()
+        pushing = asyncio.create_task(push_until(enough))
         try:
             yield
         finally:
-            pushing.cancel()
-            await asyncio.wait([pushing])
+            enough.set()  # redis-py may swallow that a task is cancelled
+            await pushing
         await wsadapter.abroadcast({"type": "end"})
         await aeventually(lambda: all(visitor.heard_of("end") for visitor in self.visitors))
         for visitor in self.visitors:
@@ -179,9 +180,9 @@ class World:
         }
 
 
-async def push_on() -> None:
+async def push_until(enough: asyncio.Event) -> None:
     number = 0
-    while True:
+    while not enough.is_set():
         await wsadapter.abroadcast({"type": "push", "number": number})
         number += 1
         await asyncio.sleep(PUSH_SECONDS)

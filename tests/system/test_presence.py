@@ -222,7 +222,8 @@ async def enter_again(world: World, url: str, user: str) -> None:
 async def test_redis_is_out_for_longer_than_lease_and_grace(
     site: MakeSite, world: World, own_redis: RedisServer
 ) -> None:
-    # In which all processes notice that it is back: one that does not beats once a second.
+    # At the defaults lease and grace are twenty seconds. The grace here is long enough for every
+    # process to be back: while Redis is away, each tries once a second.
     grace_seconds = 3.0
     servers = site(GRACE_SECONDS=grace_seconds).servers("uvicorn", [{}] * 3)
     first = servers[0].ws_url
@@ -280,16 +281,15 @@ async def clocks_differ_by() -> float:
 
 
 async def test_a_planned_restart_is_no_transition(site: MakeSite, world: World) -> None:
-    servers = site().servers("uvicorn", [{}] * 2)
+    servers = site(GRACE_SECONDS=4.0).servers("uvicorn", [{}] * 2)
     stopped, other = servers
     watcher = await populated(world, [other, stopped])
+    leaving = world.at(stopped.ws_url)
     stopped.signal(signal.SIGTERM)
-    await asyncio.gather(
-        *(world.come_back(each, other.ws_url) for each in world.at(stopped.ws_url))
-    )
-    await world.until_true(WITHIN_SECONDS)
     await asyncio.to_thread(stopped.wait)
-    await world.until_told()
+    assert await wsadapter.aonline_count() == len(world.at(other.ws_url))
+    await asyncio.gather(*(world.come_back(each, other.ws_url) for each in leaving))
+    await world.until_true(WITHIN_SECONDS)
     await world.until_told_to(watcher)
     await nothing_is_left(world, [other])
 

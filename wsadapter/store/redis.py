@@ -78,11 +78,11 @@ from wsadapter.wire.stamps import Stamp
 R = TypeVar("R")
 P = TypeVar("P", ClientInfo, Member)
 
-# What one script does, so that it holds Redis for a millisecond: numbers that it gives or
+# What one script does, so that it holds Redis for half a millisecond: numbers that it gives or
 # absences that it looks after; connections or memberships that it reads; those that it writes.
 CHUNK = 200
 READ_CHUNK = 250
-RECORDS_CHUNK = 64
+RECORDS_CHUNK = 32
 
 # Beyond every lease; what stands for "never" where a script reckons in milliseconds.
 NEVER_SECONDS = 10**9
