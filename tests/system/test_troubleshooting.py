@@ -38,8 +38,6 @@ from wsadapter.checks import check_deployment, check_layer, check_settings
 pytestmark = pytest.mark.xdist_group("troubleshooting")  # one server for most of it
 
 PAGE = DOCS["troubleshooting"]
-#: The sections that are no symptoms.
-INTRODUCTION = ["Troubleshooting", "Where to look first"]
 
 LEASE_SECONDS = 2
 MAX_CONNECTIONS = 12
@@ -343,8 +341,3 @@ def test_what_the_page_says_is_said(heading: str, scene: Scene) -> None:
         eventually(lambda line=line: scene.hears(line))  # type: ignore[misc]
     assert named_in(PAGE, heading, r"\d{4}") == {str(code) for code in scene.codes}
     assert named_in(PAGE, heading, r"wsadapter\.[EW]\d{3}") == scene.checks
-
-
-def test_every_symptom_is_provoked_and_told() -> None:
-    assert [name for name in PAGE.sections if name not in INTRODUCTION] == list(SYMPTOMS)
-    assert all(lines_of(PAGE, heading) for heading in SYMPTOMS)
