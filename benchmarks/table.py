@@ -420,7 +420,7 @@ class Comparison:
 
 
 def ratio(value: float) -> str:
-    return f"{value:.2f}" if value < 10 else f"{value:.0f}"
+    return f"{value:.2f}" if value < 10 else grouped(value)
 
 
 def number(result: Result, name: str, decimals: int = 0) -> str:

@@ -28,9 +28,18 @@ Layer = Literal[
     "wsadapter-redis", "wsadapter-memory", "channels-pubsub", "channels-core", "channels-memory"
 ]
 #: "uvicorn-frames" is uvicorn with wsadapter's own protocol, which takes ready frames.
-#: "uvicorn-workers" is a supervisor with two of them.
+#: "uvicorn-workers" is a supervisor with two of them, "hypercorn-workers" with one, which is what
+#: hypercorn has by itself; "hypercorn" has none. "gunicorn" is WSGI.
 ServerKind = Literal[
-    "daphne", "uvicorn", "uvicorn-frames", "uvicorn-workers", "hypercorn", "gunicorn"
+    "daphne",
+    "uvicorn",
+    "uvicorn-frames",
+    "uvicorn-workers",
+    "hypercorn",
+    "hypercorn-workers",
+    "granian",
+    "gunicorn",
+    "gunicorn-asgi",
 ]
 
 APPLICATION = "tests.project.asgi:application"
@@ -56,27 +65,33 @@ def server_command(
     wsgi = "tests.project.wsgi:application"
     if kind == "daphne":
         command = ["daphne", *daphne_address(port, certificate), asgi]
-    elif kind == "gunicorn":
+    elif kind in ("gunicorn", "gunicorn-asgi"):
         assert certificate is None, "no test needs gunicorn with TLS"
-        command = ["gunicorn", "--bind", f"127.0.0.1:{port}", "--no-control-socket", wsgi]
-    elif kind == "hypercorn":
+        served = ["--worker-class", "asgi", asgi] if kind == "gunicorn-asgi" else [wsgi]
+        command = ["gunicorn", "--bind", f"127.0.0.1:{port}", "--no-control-socket", *served]
+    elif kind in ("hypercorn", "hypercorn-workers"):
         assert certificate is None, "no test needs hypercorn with TLS"
-        # Without workers: what runs in a child of hypercorn's learns of no signal.
-        command = ["hypercorn", "--workers", "0", "--bind", f"127.0.0.1:{port}", asgi]
+        workers = ["--workers", "0"] if kind == "hypercorn" else []
+        command = ["hypercorn", *workers, "--bind", f"127.0.0.1:{port}", asgi]
+    elif kind == "granian":
+        assert certificate is None, "no test needs granian with TLS"
+        command = ["granian", "--interface", "asgi", "--port", str(port), asgi]
     else:
         frames = kind == "uvicorn-frames"
         protocol = "wsadapter.uvicorn:WebSocketProtocol" if frames else "websockets-sansio"
         options = ["--port", str(port), *uvicorn_tls(certificate)]
         workers = ["--workers", "2"] if kind == "uvicorn-workers" else []
         command = ["uvicorn", "--ws", protocol, *options, *workers, asgi]
-    # Twisted's TLS calls what pyOpenSSL deprecates: its warnings stay warnings.
-    strict = kind != "daphne" or certificate is None
+    # Twisted's TLS calls what pyOpenSSL deprecates, and granian what Python does; gunicorn closes
+    # its event loop before what waits for that is told. Their warnings stay warnings.
+    strict = kind not in ("granian", "gunicorn-asgi") and (kind != "daphne" or certificate is None)
     return [*(PYTHON if strict else [sys.executable]), "-m", *command]
 
 
 def daphne_address(port: int, certificate: Certificate | None) -> list[str]:
     if certificate is None:
-        return ["--bind", "127.0.0.1", "--port", str(port)]
+        endpoint = f"tcp:port={port}:interface=127.0.0.1:backlog=4096"
+        return ["--endpoint", endpoint, "--websocket_connect_timeout", "60"]
     keys = f"privateKey={certificate.key_path}:certKey={certificate.path}"
     return ["--endpoint", f"ssl:{port}:{keys}:interface=127.0.0.1"]
 

@@ -169,6 +169,34 @@ def test_it_holds_a_page_and_leads_to_the_next(operator: Client) -> None:
     assert "First page" in text_of(second)
 
 
+@pytest.mark.parametrize(
+    ("text", "note"),
+    [
+        ("c1", "This is a client id."),
+        ("ada", "these are connections of users, by name or primary key."),
+        ("192.0.2.9", "looked for in addresses and paths. Reload looks again"),
+    ],
+    ids=["client", "user", "address"],
+)
+def test_whatever_is_typed_is_found_and_the_page_says_where(
+    operator: Client, text: str, note: str
+) -> None:
+    record([a_connection("c1", make_user("ada").pk, address="192.0.2.9"), a_connection("c2")])
+    page = operator.get(f"{LIST}?q={text}")
+    assert [row.client_id for row in page.context["listing"].rows] == ["c1"]
+    assert note in text_of(page)
+
+
+def test_a_search_can_be_narrowed(operator: Client) -> None:
+    record([a_connection("ada"), a_connection("c1", make_user("ada").pk)])
+    page = operator.get(f"{LIST}?by=user&q=ada")
+    assert [row.client_id for row in page.context["listing"].rows] == ["c1"]
+    assert '<option value="user" selected>' in page.content.decode()
+    page = operator.get(f"{LIST}?q=ada")
+    assert [row.client_id for row in page.context["listing"].rows] == ["ada"]
+    assert '<option value="any" selected>' in page.content.decode()
+
+
 def test_a_search_is_kept_on_the_way(operator: Client, sent: SentList) -> None:
     record([a_connection("c1", path="/ws/shop/")])
     page = operator.get(f"{LIST}?by=place&q=shop").content.decode()
@@ -291,6 +319,7 @@ def test_text_is_sent_as_it_stands(operator: Client, sent: SentList) -> None:
         ("json", '{"type": "ws:ping"}', 'The type "ws:ping" cannot be sent'),
         ("text", '{"type": "ws:ping"}', 'The type "ws:ping" cannot be sent'),
         ("json", "NaN", "This is no JSON: "),
+        pytest.param("json", "[" * 100_000, "This is no JSON: ", id="json-deep"),
         ("neither", "hi", "Select a valid choice."),
     ],
 )

@@ -573,3 +573,9 @@ def test_a_request_is_a_websocket_handshake_by_its_headers(
 )
 def test_a_scope_is_a_websocket_by_its_type(type: str | None, expected: bool) -> None:
     assert is_websocket({} if type is None else {"type": type}) is expected
+
+
+@pytest.mark.parametrize("user", ["", "\ud800x"], ids=["empty", "half a pair"])
+def test_what_can_be_no_user_is_refused_before_it_meets_others(user: str) -> None:
+    with pytest.raises(ValueError, match="cannot be a user's id"):
+        auth.identify(user)

@@ -30,6 +30,7 @@ from wsadapter import ClientInfo
 from wsadapter.conf import RULES
 from wsadapter.draining import ENDING_SECONDS
 from wsadapter.redis_pool import RedisPool
+from wsadapter.signal_chain import SAME_SECONDS
 from wsadapter.store import RedisStore
 from wsadapter.store.operations import (
     BATCH_SIZE,
@@ -78,6 +79,7 @@ def test_systemd_waits_for_the_drain() -> None:
     service = unit["Service"]
     assert float(service["TimeoutStopSec"]) > DRAINED_SECONDS
     assert (service["KillSignal"], service["KillMode"]) == ("SIGTERM", "mixed")
+    assert "twice within a second counts once" in TEXT and SAME_SECONDS == 1
     assert service["ExecStart"].partition("bin/")[2].replace("%i", "8001") in first_commands()
 
 
@@ -105,7 +107,7 @@ def test_kubernetes_waits_for_the_drain_and_drains_one_at_a_time() -> None:
     (container,) = pod["containers"]
     (_, before) = container["lifecycle"]["preStop"]["exec"]["command"]
     assert pod["terminationGracePeriodSeconds"] > float(before) + DRAINED_SECONDS
-    assert deployment["minReadySeconds"] > DRAIN_SECONDS
+    assert deployment["minReadySeconds"] >= float(before) + DRAINED_SECONDS
     probe = container["readinessProbe"]
     assert float(before) > probe["periodSeconds"] * probe["failureThreshold"]
 

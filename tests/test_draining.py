@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,10 +14,13 @@ import pytest
 
 import wsadapter
 from tests.client.virtual_time import now, passes, virtual_time
+from tests.waiting import aeventually
 from wsadapter import draining, serving
-from wsadapter.draining import ENDING_SECONDS, Farewell, due
+from wsadapter.draining import ENDING_SECONDS, Farewell, Termination, due
 from wsadapter.errors import AsyncContextError
 from wsadapter.node import current_node
+from wsadapter.servers import Notice
+from wsadapter.signal_chain import ALONE_SAME_SECONDS, SAME_SECONDS
 
 
 @pytest.fixture(autouse=True)
@@ -89,6 +93,15 @@ async def test_clients_are_told_evenly_to_come_back() -> None:
         assert client.told == {"code": 3001, "reason": draining.REASON, "drain": True}
         assert patience_seconds == pytest.approx(began + 9 - client.told_at)
     assert now() - began < 8, "nobody is waited for who has left"
+
+
+@virtual_time
+async def test_a_few_clients_are_not_kept_waiting() -> None:
+    clients = [Client() for _ in range(3)]
+    began = now()
+    await Farewell(8).run()
+    times = sorted(client.told_at - began for client in clients)
+    assert times == pytest.approx([0, 1, 2], abs=0.06)
 
 
 @virtual_time
@@ -228,3 +241,140 @@ async def test_all_event_loops_drain_side_by_side(loop_in_a_thread: Callable[...
     for each in (here, there):
         assert each.told is not None and each.told["code"] == 3001
     assert not serving.seating_loops()
+
+
+# The server's end
+
+GRACEFUL_SECONDS = 3.0
+
+
+@pytest.fixture
+def eight_seconds(settings: Any) -> None:
+    settings.WSADAPTER = {"DRAIN_SECONDS": 8}
+
+
+@pytest.fixture
+def terminated() -> Iterator[list[int]]:
+    """The signals that the server's own handler has had, for which this one stands in."""
+    heard: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
+    yield heard
+    signal.signal(signal.SIGTERM, before)
+
+
+def supervise(monkeypatch: pytest.MonkeyPatch, supervised: bool) -> None:
+    monkeypatch.setattr(draining, "is_supervised", lambda: supervised)
+
+
+@pytest.mark.usefixtures("eight_seconds", "terminated")
+@virtual_time
+async def test_a_server_that_gives_notice_is_drained_before_it_cuts_its_clients_off() -> None:
+    stops = asyncio.Event()
+    clients = [Client() for _ in range(40)]
+    Termination(Notice(stops.wait, GRACEFUL_SECONDS)).watch()
+    await passes(1)
+    assert not wsadapter.is_draining()
+    began = now()
+    stops.set()
+    await all_have_left()
+    times = sorted(client.told_at - began for client in clients)
+    assert times == pytest.approx([number / 20 for number in range(40)], abs=0.06)
+    for client in clients:
+        assert client.told is not None
+        assert client.told["timeout"] == pytest.approx(began + GRACEFUL_SECONDS - client.told_at)
+
+
+async def all_have_left() -> None:
+    while not serving.is_empty():
+        await passes(0.05)
+    await passes(0.1)  # and the drain sees it
+
+
+@pytest.mark.parametrize(
+    ("graceful_seconds", "takes"), [(60.0, 8.0), (0.5, 0.0)], ids=["patient", "in a hurry"]
+)
+@pytest.mark.usefixtures("eight_seconds")
+def test_the_window_is_never_longer_than_the_setting_and_never_below_zero(
+    graceful_seconds: float, takes: float
+) -> None:
+    assert draining._in_time(Notice(asyncio.Event().wait, graceful_seconds)) == takes
+
+
+@pytest.mark.usefixtures("terminated")
+@virtual_time
+async def test_nobody_waits_for_a_notice_without_connections() -> None:
+    """Virtual time fails a test that leaves a task."""
+    client = Client()
+    before = asyncio.all_tasks()
+    Termination(Notice(asyncio.Event().wait, GRACEFUL_SECONDS)).watch()
+    assert len(asyncio.all_tasks() - before) == 1
+    await client.leave()
+    await passes(0)
+
+
+@pytest.mark.parametrize(
+    ("supervised", "takes"), [(True, 2.0), (False, 8.0)], ids=["a worker", "alone"]
+)
+@pytest.mark.usefixtures("eight_seconds")
+def test_sigterm_leaves_a_worker_the_time_that_its_supervisor_does(
+    terminated: list[int], monkeypatch: pytest.MonkeyPatch, supervised: bool, takes: float
+) -> None:
+    @virtual_time
+    async def drained() -> None:
+        clients = [Client() for _ in range(40)]
+        Termination(Notice(asyncio.Event().wait, GRACEFUL_SECONDS)).watch()
+        began = now()
+        signal.raise_signal(signal.SIGTERM)
+        await all_have_left()
+        last = max(client.told_at for client in clients) - began
+        assert last == pytest.approx(takes, abs=takes / 10)
+
+    supervise(monkeypatch, supervised)
+    drained()
+    assert terminated == [signal.SIGTERM], "once the drain is over"
+
+
+@pytest.mark.parametrize(
+    ("supervised", "same_seconds"),
+    [(True, SAME_SECONDS), (False, ALONE_SAME_SECONDS)],
+    ids=["a worker", "alone"],
+)
+async def test_who_has_no_supervisor_is_told_once_by_whoever_tells(
+    monkeypatch: pytest.MonkeyPatch, supervised: bool, same_seconds: float
+) -> None:
+    supervise(monkeypatch, supervised)
+    assert Termination()._chain._same_seconds == same_seconds
+
+
+@pytest.mark.usefixtures("eight_seconds")
+def test_a_server_that_ends_by_itself_meanwhile_has_its_signal_back(terminated: list[int]) -> None:
+    own = signal.getsignal(signal.SIGTERM)
+
+    async def serve() -> None:
+        Client(answers=False)
+        Termination().watch()
+        assert signal.getsignal(signal.SIGTERM) != own
+        signal.raise_signal(signal.SIGTERM)
+        await aeventually(wsadapter.is_draining)
+
+    asyncio.run(serve())
+    assert signal.getsignal(signal.SIGTERM) == own and not terminated
+
+
+def test_a_drain_that_fails_does_not_keep_the_server_from_stopping(
+    terminated: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+    settings: Any,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    settings.WSADAPTER = {"DRAIN_SECONDS": None}
+
+    async def serve() -> None:
+        Client(answers=False)
+        Termination().watch()
+        signal.raise_signal(signal.SIGTERM)
+        await aeventually(lambda: terminated)
+
+    asyncio.run(serve())
+    assert terminated == [signal.SIGTERM]
+    assert "The drain failed" in caplog.text

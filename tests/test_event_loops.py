@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
 
-from wsadapter.event_loops import end_task, forget_closed_loops
+from wsadapter.event_loops import end_task, forget_closed_loops, patient_timeout
 
 
 class Loop:
@@ -68,3 +69,24 @@ async def test_what_an_ended_task_raised_is_not_reported_as_lost(
     await end_task(task)
     del task
     assert not caplog.records
+
+
+async def test_a_patient_time_limit_gives_a_late_loop_a_few_turns() -> None:
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.02):
+            await blocked_and_answered(turns=5)
+    async with patient_timeout(0.02):
+        await blocked_and_answered(turns=5)
+
+
+async def blocked_and_answered(turns: int) -> None:
+    """An answer that takes a few turns to be read, on a loop that is late."""
+    time.sleep(0.05)  # noqa: ASYNC251 (the loop is meant to be blocked)
+    for _ in range(turns):
+        await asyncio.sleep(0)
+
+
+async def test_a_patient_time_limit_expires_all_the_same() -> None:
+    with pytest.raises(TimeoutError):
+        async with patient_timeout(0.02):
+            await asyncio.Event().wait()

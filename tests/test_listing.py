@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from wsadapter.listing import (
     find,
     names_of,
     nodes,
+    scan_places,
 )
 from wsadapter.store.operations import OnlineClients
 
@@ -134,22 +136,109 @@ def test_a_place_is_looked_for_on_page_after_page() -> None:
     found = list(pages(Query("rare", By.PLACE)))
     assert [len(page.rows) for page in found] == [0, PAGE_ROWS, 30]
     assert "the next page looks on" in found[0].note
-    assert not found[-1].note
+    assert "the next page" not in found[-1].note
     assert [id for page in found for id in ids(page)] == [
         f"c{n:05}" for n in range(total - 80, total)
     ]
+
+
+# Whatever the text may be
+
+
+def test_a_text_is_an_id_before_it_is_a_user_and_a_user_before_it_is_a_place() -> None:
+    ada = make_user("ada")
+    record(
+        [
+            a_connection("ada"),
+            a_connection("c1", ada.pk),
+            a_connection("c2", "token-9"),
+            a_connection("c3", path="/ws/adapter/"),
+            a_connection("c4", path="/ws/adam/", address="198.51.100.7"),
+        ]
+    )
+    found = {text: ids(find(Query(text))) for text in ("ada", "AD", "token-9", "adam", "198.51.")}
+    assert found == {
+        "ada": ["ada"],
+        "AD": ["c1"],
+        "token-9": ["c2"],
+        "adam": ["c4"],
+        "198.51.": ["c4"],
+    }
+
+
+def test_who_is_not_online_hides_no_place() -> None:
+    make_user("shopkeeper")
+    record([a_connection("c1", path="/ws/shop/")])
+    assert ids(find(Query("shop"))) == ["c1"]
+
+
+def test_it_says_what_was_searched() -> None:
+    record([a_connection("c1", "token-9", path="/ws/shop/")])
+    for text, note in (
+        ("c1", "This is a client id."),
+        ("token-9", "these are connections of users"),
+        ("shop", "looked for in addresses and paths"),
+        ("nowhere", "looked for in addresses and paths"),
+    ):
+        assert note in find(Query(text)).note
+    for by in (By.CLIENT, By.USER):
+        assert not find(Query("c1", by)).note, "the page shows what was chosen"
+
+
+def test_the_next_pages_are_of_the_same_search() -> None:
+    ada, adam = make_user("ada"), make_user("adam")
+    record(a_connection(f"a{n:03}", ada.pk) for n in range(60))
+    record(a_connection(f"b{n:03}", adam.pk) for n in range(60))
+    record(a_connection(f"c{n:03}", path="/ws/adapter/") for n in range(60))
+    of_users, in_places = list(pages(Query("ada"))), list(pages(Query("adapter")))
+    assert [len(page.rows) for page in of_users] == [PAGE_ROWS, PAGE_ROWS, 20]
+    assert len({id for page in of_users for id in ids(page)}) == 120
+    assert all("connections of users" in page.note for page in of_users)
+    assert [len(page.rows) for page in in_places] == [PAGE_ROWS, 10]
+    assert all("addresses and paths" in page.note for page in in_places)
+
+
+def test_that_many_users_match_is_said_of_places_too() -> None:
+    for n in range(MOST_USERS + 10):
+        make_user(f"shop{n:03}")
+    record([a_connection("c1", path="/ws/shop/")])
+    listing = find(Query("shop"))
+    assert ids(listing) == ["c1"]
+    assert f"only the first {MOST_USERS}" in listing.note
+
+
+def test_a_scan_can_be_remembered() -> None:
+    make_user("shopkeeper")
+    record([a_connection("c1", path="/ws/shop/")])
+    scan = cache(scan_places)
+    assert ids(find(Query("shop"), scan)) == ["c1"]
+    record([a_connection("c2", path="/ws/shop/")])
+    assert ids(find(Query("shop"), scan)) == ids(find(Query("shop", By.PLACE), scan)) == ["c1"]
+    assert ids(find(Query("shop"))) == ["c1", "c2"]
+    record([a_connection("c3", "shop")])
+    assert ids(find(Query("shop"), scan)) == ["c3"]
+
+
+# What it costs
 
 
 @pytest.mark.parametrize(
     ("query", "most"),
     [
         (Query(), 1),
+        (Query("c00001"), 1),
+        (Query("7"), 2),
+        (Query("nowhere"), 1 + 1 + MOST_SCANS),
+        (Query("/ws/"), 1 + 1 + MOST_SCANS + 1),
         (Query("c00001", By.CLIENT), 1),
         (Query("1", By.USER), 1),
         (Query("nowhere", By.PLACE), MOST_SCANS),
         (Query("/ws/", By.PLACE), MOST_SCANS + 1),
     ],
-    ids=["all", "client", "user", "no place", "every place"],
+    ids=[
+        *("all", "any: client", "any: user", "any: none", "any: every place"),
+        *("client", "user", "no place", "every place"),
+    ],
 )
 def test_the_questions_do_not_grow_with_the_connections(
     query: Query, most: int, questions: list[Any], django_assert_max_num_queries: Any
@@ -163,7 +252,20 @@ def test_the_questions_do_not_grow_with_the_connections(
     assert all(each.limit <= SCAN_SIZE for each in questions if isinstance(each, OnlineClients))
 
 
-@pytest.mark.parametrize("cursor", ["junk", "7", "-1", "0.junk", "99999999999999999999", "é"])
+def test_many_users_who_are_not_online_are_asked_for_before_places(questions: list[Any]) -> None:
+    for n in range(MOST_USERS + 10):
+        make_user(f"user{n:03}")
+    find(Query("user"))
+    assert len(questions) <= 1 + MOST_USERS + MOST_SCANS + 1
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        *("junk", "7", "-1", "0.junk", "99999999999999999999", "é"),
+        *("any:", "any:7", "junk:", "client:junk", "user:junk", "user:7", "place:junk", ":"),
+    ],
+)
 @pytest.mark.parametrize("by", By)
 @pytest.mark.parametrize("text", ["", "1"])
 def test_a_cursor_that_somebody_made_up_breaks_nothing(text: str, by: By, cursor: str) -> None:
@@ -185,4 +287,5 @@ def test_a_query_is_read_from_the_parameters_of_a_url() -> None:
     assert Query.of(given).fields == {"q": "ada", "by": "place", "cursor": "ff"}
     assert Query.of({"by": "nonsense"}) == Query()
     assert Query.of({"by": ["list"], "q": 7, "cursor": None}) == Query("7")
+    assert Query.of({"q": "ada"}).by is By.ANY
     assert Query().fields == {}

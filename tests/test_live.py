@@ -199,6 +199,21 @@ async def test_a_place_is_not_searched_again_and_again(page: Browser, browser: C
         assert (await next_of(page, "look"))["clients"] == []
 
 
+async def test_who_comes_online_is_found_where_there_was_only_a_place(
+    page: Browser, browser: Connect
+) -> None:
+    await page.open()
+    there = await browser(AdapterConsumer, path="/ws/shop/").open()
+    await send(page, type="watch", q="shop")
+    look = await next_of(page, "look")
+    assert look["clients"] == [there]
+    assert "looked for in addresses and paths" in look["note"]
+    keeper = await make_user("shopkeeper", is_staff=False)
+    theirs = await browser(AdapterConsumer, user=keeper).open()
+    look = await next_look(page, lambda look: look["clients"] == [theirs])
+    assert "connections of users" in look["note"]
+
+
 @pytest.mark.parametrize("name", SITES)
 async def test_connections_report(
     browser: Connect, settings: Settings, redis_server: RedisServer, name: str

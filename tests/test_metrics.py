@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -24,7 +25,7 @@ from tests.processes import ROOT
 from tests.redis_server import RedisServer
 from tests.waiting import aeventually
 from wsadapter import abroadcast, handler, hooks, metrics, signals
-from wsadapter.close_codes import CloseCode
+from wsadapter.close_codes import CloseCode, ClosedBy
 from wsadapter.consumers import AdapterConsumer
 from wsadapter.errors import StoreUnavailable
 from wsadapter.metrics import Cluster, Metrics, code_label, forget_dead
@@ -67,6 +68,10 @@ class Clerk(AdapterConsumer):
     async def fail(self) -> None:
         raise RuntimeError("a bug")
 
+    @handler("end")
+    async def end(self) -> None:
+        await self.close(4321)
+
 
 async def test_the_life_of_a_connection(browser: Connect, shown: Shown) -> None:
     client, other = browser(Clerk), browser(Clerk)
@@ -79,6 +84,26 @@ async def test_the_life_of_a_connection(browser: Connect, shown: Shown) -> None:
     await other.leave(4321)
     assert shown("connections") == 0
     assert shown("disconnects_total", code="4xxx") == 1
+
+
+async def test_a_code_of_the_project_keeps_its_number_where_the_server_chose_it(
+    browser: Connect, shown: Shown
+) -> None:
+    client, other = browser(Clerk), browser(Clerk)
+    await client.open()
+    await client.frame('{"type":"end"}')
+    assert (await client.closed()).code == 4321
+    await other.open()
+    await other.leave(4321)
+    assert shown("disconnects_total", code="4321") == 1
+    assert shown("disconnects_total", code="4xxx") == 1
+
+
+async def test_what_was_never_registered_is_no_disconnect(browser: Connect, shown: Shown) -> None:
+    refuses = type("Refuses", (Clerk,), {"allow_anonymous": False})
+    assert (await browser(refuses).refused()).code == CloseCode.UNAUTHENTICATED
+    assert shown("connects_total") == 0
+    assert shown("disconnects_total", code="3500") is None
 
 
 async def test_messages_and_bytes_are_those_of_live_and_ended_connections(
@@ -172,9 +197,14 @@ def test_a_latency_below_zero_is_two_clocks(shown: Shown) -> None:
     assert shown("broadcast_latency_seconds_bucket", le="0.001") == 1
 
 
+def nobodys(stats: Stats) -> Any:
+    """A connection that was never registered."""
+    return SimpleNamespace(stats=stats, serial="serial")
+
+
 def test_what_waits_is_that_of_live_connections(shown: Shown) -> None:
     outbox = SimpleNamespace(queued_bytes=700)
-    connections = [SimpleNamespace(stats=Stats(outbox=outbox)) for _ in range(2)]  # type: ignore[arg-type]
+    connections = [nobodys(Stats(outbox=outbox)) for _ in range(2)]  # type: ignore[arg-type]
     for connection in connections:
         hooks.connection_begins(connection)
     assert shown("outbox_bytes") == 1400
@@ -185,7 +215,7 @@ def test_what_waits_is_that_of_live_connections(shown: Shown) -> None:
 
 
 def test_who_began_before_is_no_loss_when_it_ends(shown: Shown) -> None:
-    hooks.connection_ended(SimpleNamespace(stats=Stats(messages_in=5)))
+    hooks.connection_ended(nobodys(Stats(messages_in=5)))
     assert shown("messages_total", direction="in") == 0
 
 
@@ -204,7 +234,15 @@ def test_who_began_before_is_no_loss_when_it_ends(shown: Shown) -> None:
     ],
 )
 def test_a_client_cannot_make_series_of_close_codes(code: int, label: str) -> None:
-    assert code_label(code) == label
+    assert code_label(code, ClosedBy.CLIENT) == label
+
+
+@pytest.mark.parametrize(
+    ("code", "label"),
+    [(3001, "3001"), (3999, "3xxx"), (4000, "4000"), (4999, "4999"), (5000, "other")],
+)
+def test_the_numbers_that_a_project_chooses_are_shown(code: int, label: str) -> None:
+    assert code_label(code, ClosedBy.SERVER) == label
 
 
 def test_no_metric_has_a_label_that_tells_who(shown: Shown) -> None:
@@ -356,6 +394,28 @@ def test_the_gauges_of_dead_processes_are_dropped_and_no_others(tmp_path: Path) 
         (tmp_path / name).touch()
     forget_dead(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {mine, of_root, f"counter_{ended.pid}.db"}
+
+
+def test_what_else_lies_there_is_left_alone(tmp_path: Path) -> None:
+    names = {"gauge_livesum_rubbish.db", f"gauge_livesum_{10**30}.db"}
+    for name in names:
+        (tmp_path / name).touch()
+    forget_dead(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == names
+
+
+def test_a_killed_process_is_dead_before_its_parent_has_heard_of_it(tmp_path: Path) -> None:
+    killed = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    gauge = tmp_path / f"gauge_livesum_{killed.pid}.db"
+    with killed:
+        gauge.touch()
+        forget_dead(tmp_path)
+        assert gauge.exists(), "it lives"
+        killed.send_signal(signal.SIGKILL)
+        os.waitid(os.P_PID, killed.pid, os.WEXITED | os.WNOWAIT)  # it stays a zombie
+        os.kill(killed.pid, 0)  # as one does that lives
+        forget_dead(tmp_path)
+        assert not gauge.exists()
 
 
 @pytest.fixture

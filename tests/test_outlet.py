@@ -223,6 +223,53 @@ async def test_a_reason_fits_a_control_frame(
     assert len(sent.encode()) <= 123
 
 
+async def test_where_the_close_leaves_once_nobody_listens_that_is_when_it_is_its_turn(
+    make: Callable[..., Connection], server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(servers, "closes_once_unheard", lambda send: True)
+    told: list[float] = []
+    connection = make(on_closing=told.append)
+    await connection.accept(ACCEPT)
+    server.running.clear()
+    connection.post("first")
+    connection.close_soon(4000, drain=True, timeout=7)
+    await settle()
+    assert told == [7], "what waits before it has its time"
+    server.running.set()
+    await settle()
+    assert told == [7, 0] and server.kinds == ["accept", "send", "close"]
+
+
+async def test_there_the_close_may_leave_while_the_connection_is_cleaned_up(
+    make: Callable[..., Connection], server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(servers, "closes_once_unheard", lambda send: True)
+    connection = make()
+    await connection.accept(ACCEPT)
+    server.running.clear()
+    connection.close_soon(4000)
+    stopping = asyncio.create_task(connection.stop_writing(cut=True))
+    await settle()
+    server.running.set()
+    await stopping
+    assert server.kinds == ["accept", "close"]
+
+
+async def test_but_not_without_end(
+    make: Callable[..., Connection], server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(servers, "closes_once_unheard", lambda send: True)
+    monkeypatch.setattr("wsadapter.outlet.UNHEARD_SECONDS", 0.0)
+    connection = make()
+    await connection.accept(ACCEPT)
+    server.running.clear()
+    connection.close_soon(4000)
+    await settle()
+    async with asyncio.timeout(10):
+        await connection.stop_writing(cut=True)
+    assert server.kinds == ["accept"]
+
+
 async def test_a_close_before_the_end_of_the_handshake_follows_it(
     connection: Connection, server: Server
 ) -> None:

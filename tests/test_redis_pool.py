@@ -87,6 +87,8 @@ def test_a_redis_behind_sentinels_has_clients_too() -> None:
         (redis.ConnectionError("a secret"), "ConnectionError"),
         (redis.exceptions.ReadOnlyError("READONLY replica"), "does not serve"),
         (redis.ResponseError("MISCONF snapshots fail"), "does not serve"),
+        (redis.ResponseError("MASTERDOWN Link with MASTER is down"), "does not serve"),
+        (redis.ResponseError("CLUSTERDOWN The cluster is down"), "does not serve"),
     ],
 )
 def test_a_redis_that_does_not_serve_is_unavailable(error: Exception, why: str) -> None:

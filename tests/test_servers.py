@@ -904,3 +904,70 @@ async def test_uvicorn_drops_later_what_nobody_reads(
     monkeypatch.setattr("wsadapter.servers.asyncio.get_running_loop", lambda: loop)
     servers.cut_unread(peer.send, 1.5)
     assert later == ([(1.5, "abort")] if waits else [])
+
+
+# What servers say of their end
+
+
+def hypercorn_stream(stops: asyncio.Event, graceful_seconds: float) -> Any:
+    """By its name alone: an object with what its stream has."""
+    kind = type("WSStream", (), {"app_send": unknown_method, "__module__": HYPERCORN})
+    stream: Any = kind()
+    stream.context = SimpleNamespace(terminated=stops)
+    stream.config = SimpleNamespace(graceful_timeout=graceful_seconds)
+    return stream
+
+
+async def test_hypercorn_gives_notice_of_its_end() -> None:
+    stops = asyncio.Event()
+    notice = servers.notice_of_end(hypercorn_stream(stops, 3.0).app_send)
+    assert notice is not None and notice.graceful_seconds == 3
+    waiting = asyncio.ensure_future(notice.wait())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    stops.set()
+    await waiting
+
+
+def test_hypercorn_itself_has_what_is_asked_of_it() -> None:
+    from hypercorn.asyncio.worker_context import WorkerContext
+    from hypercorn.config import Config as HypercornConfig
+    from hypercorn.protocol.ws_stream import WSStream
+
+    context, config = WorkerContext(None), HypercornConfig()
+    some: Any = None
+    stream = WSStream(some, config, context, some, False, None, None, some, 1)
+    notice = servers.notice_of_end(stream.app_send)
+    assert notice == (context.terminated.wait, config.graceful_timeout)
+
+
+def test_other_servers_give_none() -> None:
+    for send in (uvicorn_send()[0], daphne_send()[0], unknown_send):
+        assert servers.notice_of_end(send) is None
+
+
+def test_here_nobody_supervises() -> None:
+    assert not servers.is_supervised()
+
+
+def test_a_process_of_multiprocessing_is_supervised(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(servers.multiprocessing, "parent_process", lambda: "its supervisor")
+    assert servers.is_supervised()
+
+
+def test_a_worker_of_gunicorns_is_supervised(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(servers.sys.modules, "gunicorn.arbiter", SimpleNamespace())
+    assert servers.is_supervised()
+
+
+def granian_send() -> Any:
+    kind = type(
+        "ASGIWebsocketProtocol", (), {"send": unknown_method, "__module__": "granian._granian"}
+    )
+    return kind().send
+
+
+def test_granian_alone_holds_our_close_back() -> None:
+    assert servers.closes_once_unheard(granian_send())
+    for send in (uvicorn_send()[0], daphne_send()[0], unknown_send):
+        assert not servers.closes_once_unheard(send)

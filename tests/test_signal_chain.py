@@ -68,11 +68,15 @@ def handle(request: pytest.FixtureRequest) -> Callable[..., None]:
     return install
 
 
-def chain(heard: Heard, *seconds: float) -> SignalChain:
+def chain(heard: Heard, *seconds: float, same_seconds: float = SAME_SECONDS) -> SignalChain:
     """One whose clock shows these times, one after the other."""
     times = iter(seconds or (0.0,))
     return SignalChain(
-        NUMBER, first=heard.by("first"), again=heard.by("again"), clock=lambda: next(times)
+        NUMBER,
+        first=heard.by("first"),
+        again=heard.by("again"),
+        same_seconds=same_seconds,
+        clock=lambda: next(times),
     )
 
 
@@ -115,6 +119,23 @@ def test_a_second_signal_is_handed_on_at_once_and_a_third_is_the_servers_alone(
         heard.clear()
         signal.raise_signal(NUMBER)
         await heard.eventually("server")
+
+    runner.run(serve())
+
+
+def test_how_soon_that_is_can_be_told(
+    runner: asyncio.Runner, handle: Callable[..., None], heard: Heard
+) -> None:
+    async def serve() -> None:
+        handle(NUMBER, heard.by("server"))
+        own = chain(heard, 0.0, 0.2, 0.3, same_seconds=0.3)
+        own.install()
+        for _ in range(2):
+            signal.raise_signal(NUMBER)
+        await heard.eventually("first")
+        signal.raise_signal(NUMBER)
+        await aeventually(lambda: len(heard) == 3)
+        assert sorted(heard) == ["again", "first", "server"]
 
     runner.run(serve())
 

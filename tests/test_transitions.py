@@ -70,13 +70,14 @@ class Way(MemoryStore):
 class Process:
     """A process with its connections."""
 
-    def __init__(self, store: MemoryStore) -> None:
+    def __init__(self, store: MemoryStore, predecessor: Node | None = None) -> None:
         self.way = Way(store)
         self.node = Node(
             self.way,
             lease_seconds=LEASE_SECONDS,
             beat_seconds=BEAT_SECONDS,
             grace_seconds=GRACE_SECONDS,
+            predecessor=predecessor,
         )
 
     async def connect(self, user_id: str | None) -> Connection:
@@ -94,8 +95,8 @@ class Cluster:
         self.store = MemoryStore(clock=now)
         self.processes: list[Process] = []
 
-    def start(self) -> Process:
-        self.processes.append(Process(self.store))
+    def start(self, predecessor: Node | None = None) -> Process:
+        self.processes.append(Process(self.store, predecessor))
         return self.processes[-1]
 
     def lose_memory(self) -> None:
@@ -810,3 +811,25 @@ async def test_receivers_find_a_database_connection_that_works(
     announcer.tell([Transition(True, "grace")])
     await announcer.finish(10)
     assert order == ["old ones closed", "grace"]
+
+
+@virtual_time
+async def test_a_node_that_follows_another_one_tells_after_it(told: Told) -> None:
+    async with cluster() as site:
+        first = site.start()
+        slow: list[str] = []
+
+        async def take_long(user_id: str, **kwargs: Any) -> None:
+            await asyncio.sleep(5)
+            slow.append(user_id)
+
+        user_came_online.connect(take_long)
+        try:
+            await first.connect("ada")
+            second = site.start(predecessor=first.node)
+            await second.connect("grace")
+            await passes(11)
+        finally:
+            user_came_online.disconnect(take_long)
+        assert slow == ["ada", "grace"]
+        assert told == [("came", "ada"), ("came", "grace")]

@@ -29,6 +29,7 @@ from wsadapter.broadcasting import (
 from wsadapter.errors import EncodeError, ReservedType, StoreUnavailable
 from wsadapter.listing import LIVE_PATH, VIEW, By, Listing, Query, find, names_of, nodes
 from wsadapter.models import Connection
+from wsadapter.wire.masking import one_line
 
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[Connection]
@@ -94,7 +95,7 @@ class MessageForm(forms.Form):
         if self.cleaned_data.get("kind") == "json" and "text" in self.cleaned_data:
             try:
                 self.cleaned_data["data"] = msgspec.json.decode(self.cleaned_data["text"])
-            except msgspec.DecodeError as error:
+            except (msgspec.DecodeError, RecursionError) as error:
                 self.add_error("text", f"This is no JSON: {error}.")
         else:
             self.cleaned_data["data"] = self.cleaned_data.get("text")
@@ -167,7 +168,7 @@ class ConnectionAdmin(_ModelAdmin):
         except StoreUnavailable as error:
             messages.error(request, str(error))
             return self._back(request)
-        logger.info("%s disconnected %s (%d).", request.user, target, count)
+        logger.info("%s disconnected %s (%d).", request.user, one_line(str(target)), count)
         if count:
             messages.success(request, f"Disconnected {target}: {_counted(count)}.")
         else:
@@ -193,7 +194,7 @@ class ConnectionAdmin(_ModelAdmin):
         except StoreUnavailable as error:
             form.add_error(None, str(error))
             return False
-        logger.info("%s sent a message to %s.", request.user, target)
+        logger.info("%s sent a message to %s.", request.user, one_line(str(target)))
         if receipt:
             messages.success(request, f"Sent to {target}.")
         else:

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from typing import Any
 
-from wsadapter import auth, draining, serving
+from wsadapter import auth, draining, servers, serving
 from wsadapter.auth import Refusal
 from wsadapter.close_codes import CloseCode
 from wsadapter.conf import settings
@@ -26,8 +26,11 @@ DRAINING = Refusal(CloseCode.SHUTDOWN, draining.REASON)
 TOLD_SECONDS = 1.0
 
 
-def turned_away(connection: Connection) -> Refusal | None:
-    """Give a connection its seat, and take care of SIGTERM for the first one.
+def turned_away(connection: Connection, send: servers.Send) -> Refusal | None:
+    """Give a connection its seat, and take care of the server's end for the first one.
+
+    Args:
+        send: the server's own.
 
     Returns:
         Why it has none; the log has been told.
@@ -37,7 +40,7 @@ def turned_away(connection: Connection) -> Refusal | None:
     if refusal is not None:
         _log_of(refusal).add(connection.scope)
     elif is_first:
-        draining.Termination().watch()
+        draining.Termination(servers.notice_of_end(send)).watch()
     return refusal
 
 

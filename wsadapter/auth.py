@@ -195,10 +195,28 @@ def session_digests(session: Any) -> frozenset[str]:
 
 
 def identify(user: Any) -> str | None:
-    """A user's id as text, or None for an anonymous visitor."""
+    """A user's id as text, or None for an anonymous visitor.
+
+    Raises:
+        ValueError: that can be nobody's id.
+    """
     if user is None or getattr(user, "is_anonymous", False):
         return None
-    return user_id(user)
+    id = user_id(user)
+    if not id or not _is_utf8(id):
+        raise ValueError(
+            f"{id[:100]!r} cannot be a user's id: it is empty, or has half of a surrogate pair. "
+            "Return None for an anonymous visitor."
+        )
+    return id
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def client_id_refusal(client_id: str) -> Refusal | None:

@@ -254,7 +254,7 @@ class AdapterConsumer(AsyncWebsocketConsumer):
         # Nothing but its end may come before the handshake's: who leaves meanwhile is let go.
         ahead = asyncio.ensure_future(receive())
         try:
-            turned_away = admission.turned_away(self.connection)
+            turned_away = admission.turned_away(self.connection, self._server_send)
             refusal = None if turned_away else await self._admit_unless_left(ahead)
             if frame_log.on:
                 frame_log.opened(self.connection.client_id, self.scope)
@@ -344,7 +344,8 @@ class AdapterConsumer(AsyncWebsocketConsumer):
 
                 def leave(_: object) -> None:
                     if _is_end(ahead):
-                        limit.reschedule(loop.time())
+                        with contextlib.suppress(RuntimeError):  # it is decided already
+                            limit.reschedule(loop.time())
 
                 ahead.add_done_callback(leave)
                 try:

@@ -2,8 +2,8 @@
 
 They are told to come back, by close code 3001, a few at a time over `DRAIN_SECONDS`. It begins
 with the first SIGTERM, for which the first connection in the main thread stands before the
-server's own handler, or with a call of `drain`. Once it has begun there is no way back: the
-process is to be ended.
+server's own handler, with the server's own word, or with a call of `drain`. Once it has begun
+there is no way back: the process is to be ended.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from wsadapter.conf import settings
 from wsadapter.connection import Connection
 from wsadapter.event_loops import forbid_event_loop
 from wsadapter.node import current_node
-from wsadapter.signal_chain import SignalChain
+from wsadapter.servers import Notice, is_supervised
+from wsadapter.signal_chain import ALONE_SAME_SECONDS, SAME_SECONDS, SignalChain
 
 Shuffle = Callable[[list[Connection]], object]
 
@@ -36,6 +37,9 @@ REASON = "the server restarts; come back"
 ENDING_SECONDS = 2.0
 #: The last quarter of that is for giving up the lease where somebody does not leave.
 LEASE_SECONDS = ENDING_SECONDS / 4
+
+#: A few clients are no storm: between two of them there is no more than this.
+LONGEST_BETWEEN_SECONDS = 1.0
 
 #: Clients are told in batches, so often.
 BATCH_SECONDS = 0.05
@@ -76,8 +80,9 @@ class Farewell:
         self._waiting = serving.seated()
         self._shuffle(self._waiting)
         count = len(self._waiting)
+        over_seconds = min(self._over_seconds, count * LONGEST_BETWEEN_SECONDS)
         while not serving.is_empty() and clock() < self._ends_at - LEASE_SECONDS:
-            self._tell_all_but(count - due(count, clock() - began, self._over_seconds))
+            self._tell_all_but(count - due(count, clock() - began, over_seconds))
             await asyncio.sleep(BATCH_SECONDS)
         if not serving.is_empty():
             logger.warning(
@@ -186,26 +191,55 @@ def _begin(seconds: float | None) -> Drain:
         return _drain
 
 
-# SIGTERM
+# The server's end
 
 
 class Termination:
-    """SIGTERM for a server whose event loop runs in the main thread: drain, then what it does."""
+    """The end of a server: drain first.
 
-    def __init__(self) -> None:
-        self._chain = SignalChain(signal.SIGTERM, first=self._begin, again=self._hurry)
+    It is SIGTERM, where the event loop runs in the main thread: what the server does then is
+    put off until the drain is over. Or it is the server's own word, which puts off nothing.
+
+    Args:
+        notice: of a server that gives it to its applications.
+    """
+
+    def __init__(self, notice: Notice | None = None) -> None:
+        self._notice = notice
+        self._supervised = is_supervised()
+        self._chain = SignalChain(
+            signal.SIGTERM,
+            first=self._begin,
+            again=self._hurry,
+            same_seconds=SAME_SECONDS if self._supervised else ALONE_SAME_SECONDS,
+        )
         self._draining: asyncio.Task[None] | None = None
+        self._heeding: asyncio.Task[None] | None = None
 
     def watch(self) -> None:
-        """Stand before the server's handler for as long as the event loop has connections."""
-        if self._chain.install():
-            serving.when_empty(self._release)
+        """Be ready for it for as long as the event loop has connections."""
+        self._chain.install()
+        if self._notice is not None:
+            self._heeding = asyncio.get_running_loop().create_task(self._heed(self._notice))
+        serving.when_empty(self._release)
+
+    async def _heed(self, notice: Notice) -> None:
+        await notice.wait()
+        await adrain(_in_time(notice))
 
     def _begin(self) -> None:
         self._draining = asyncio.get_running_loop().create_task(self._drain_and_stop())
 
     async def _drain_and_stop(self) -> None:
-        await adrain()
+        # A supervisor stops its worker now, in its own way as well: that will not be put off.
+        notice = self._notice if self._supervised else None
+        try:
+            await adrain(None if notice is None else _in_time(notice))
+        except asyncio.CancelledError:  # the event loop ends: the server has stopped by itself
+            self._chain.remove()
+            raise
+        except Exception:
+            logger.exception("The drain failed; the server stops without it.")
         if self._chain.has_taken:
             self._chain.hand_on()
 
@@ -215,5 +249,12 @@ class Termination:
 
     def _release(self) -> None:
         """The last connection has left; a signal that has been taken still has to be handed on."""
+        if self._heeding is not None:
+            self._heeding.cancel()
         if not self._chain.has_taken:
             self._chain.remove()
+
+
+def _in_time(notice: Notice) -> float:
+    """Seconds for a drain whose last clients can still answer before they are cut off."""
+    return min(settings.drain_seconds, max(notice.graceful_seconds - ENDING_SECONDS / 2, 0.0))

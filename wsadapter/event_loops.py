@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Generator
+from collections.abc import AsyncIterator, Coroutine, Generator
+from contextlib import asynccontextmanager
 from typing import Any, Generic, TypeVar
 
 from wsadapter.errors import AsyncContextError
@@ -43,6 +44,49 @@ async def end_task(task: asyncio.Task[Any]) -> None:
         await asyncio.wait([task], timeout=CANCEL_AGAIN_SECONDS)
     if not task.cancelled():
         task.exception()  # asked for, so that nobody is told that it was lost
+
+
+#: A patient time limit takes at least so many turns of the event loop.
+PATIENT_TURNS = 8
+
+
+@asynccontextmanager
+async def patient_timeout(seconds: float) -> AsyncIterator[None]:
+    """As `asyncio.timeout`, for answers that may have come long ago.
+
+    Where thousands of browsers come at once, a turn of the loop takes a second, and an answer that
+    takes several turns to be read is none that came late.
+
+    Raises:
+        TimeoutError: the time is up, in which the loop has had several turns.
+    """
+    async with asyncio.timeout(None) as limit:
+        patience = _Patience(limit, seconds / PATIENT_TURNS)
+        try:
+            yield
+        finally:
+            patience.end()
+
+
+class _Patience:
+    """Lets a time limit expire after some timers, each of which takes a turn of the loop."""
+
+    def __init__(self, limit: asyncio.Timeout, seconds: float) -> None:
+        self._limit = limit
+        self._seconds = seconds
+        self._turns = PATIENT_TURNS
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(seconds, self._pass)
+
+    def end(self) -> None:
+        self._timer.cancel()
+
+    def _pass(self) -> None:
+        self._turns -= 1
+        if self._turns:
+            self._timer = self._loop.call_later(self._seconds, self._pass)
+        else:
+            self._limit.reschedule(self._loop.time())
 
 
 def forget_closed_loops(by_loop: dict[asyncio.AbstractEventLoop, Any]) -> None:

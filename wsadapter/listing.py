@@ -6,11 +6,12 @@ Every page costs a bounded number of questions, however many connections there a
     client id       1 and 1
     user            1 to the store for each of at most `MOST_USERS` users, and 2
     address, path   at most `MOST_SCANS` + 1 to the store for `SCAN_SIZE` connections each, and 1
+    any of these    what they take one after the other, up to the first that finds somebody
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -44,6 +45,7 @@ MOST_TEXT = 200
 class By(StrEnum):
     """What is searched for."""
 
+    ANY = "any"
     USER = "user"
     CLIENT = "client"
     PLACE = "place"
@@ -54,6 +56,7 @@ class By(StrEnum):
 
 
 _LABELS = {
+    By.ANY: "Client id, user, address or path",
     By.USER: "User: name or primary key",
     By.CLIENT: "Client id",
     By.PLACE: "Address or path",
@@ -69,7 +72,7 @@ class Query:
     """
 
     text: str = ""
-    by: By = By.USER
+    by: By = By.ANY
     cursor: str = ""
 
     @classmethod
@@ -78,7 +81,7 @@ class Query:
         by = fields.get("by")
         return cls(
             text=str(fields.get("q") or "").replace("\0", "").strip()[:MOST_TEXT],
-            by=By(by) if by in list(By) else By.USER,
+            by=By(by) if by in list(By) else By.ANY,
             cursor=str(fields.get("cursor") or ""),
         )
 
@@ -87,11 +90,6 @@ class Query:
         """The parameters of its URL."""
         search = {"by": self.by.value, "q": self.text} if self.text else {}
         return {**search, "cursor": self.cursor} if self.cursor else search
-
-    @property
-    def scans(self) -> bool:
-        """Whether it reads many connections to find a few."""
-        return bool(self.text) and self.by is By.PLACE
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -123,7 +121,7 @@ class Listing(msgspec.Struct, frozen=True):
 
     Attributes:
         next: the cursor of the page after it, or ``""``.
-        note: how far a search has looked, where that is not everywhere.
+        note: what a search has looked for, and how far, where that does not go without saying.
     """
 
     rows: tuple[Row, ...]
@@ -153,22 +151,32 @@ def nodes() -> tuple[Node, ...]:
     )
 
 
-class _Found(NamedTuple):
+class Found(NamedTuple):
+    """What a search has found, as `Listing` has it."""
+
     clients: Sequence[ClientInfo]
     next: str = ""
     note: str = ""
 
 
-def find(query: Query) -> Listing:
+#: It is given a text and a cursor.
+Search = Callable[[str, str], Found]
+
+
+def find(query: Query, scan: Search | None = None) -> Listing:
     """The page that a query asks for.
+
+    Args:
+        scan: in place of `scan_places`, for those who look again and again and remember it.
 
     Raises:
         StoreUnavailable: Redis did not answer in time.
     """
+    searches = _searches(scan or scan_places)
     try:
-        found = _find(query)
+        found = _find(query, searches)
     except ValueError:  # the cursor is none of ours
-        found = _find(replace(query, cursor=""))
+        found = _find(replace(query, cursor=""), searches)
     names = names_of(client.user_id for client in found.clients)
     return Listing(
         rows=tuple(_row(client, names) for client in found.clients),
@@ -190,19 +198,52 @@ def _row(client: ClientInfo, names: Mapping[str, str]) -> Row:
     )
 
 
-def _find(query: Query) -> _Found:
+def _searches(scan: Search) -> dict[By, Search]:
+    """The narrow ones first."""
+    return {By.CLIENT: _with_id, By.USER: _of_users, By.PLACE: scan}
+
+
+#: What a page says whose text may be anything, by the search that it shows.
+_TAKEN_FOR = {
+    By.CLIENT: "This is a client id.",
+    By.USER: "No client has this id: these are connections of users, by name or primary key.",
+    By.PLACE: "No client has this id, and no user who is online has this name or primary key: "
+    "looked for in addresses and paths.",
+}
+
+
+def _find(query: Query, searches: Mapping[By, Search]) -> Found:
     if not query.text:
         page = _page(None, query.cursor, PAGE_ROWS)
-        return _Found(page.items, page.next or "")
-    if query.by is By.CLIENT:
-        client = conf.store().run(FindClient(query.text))
-        return _Found([client] if client is not None else [])
-    if query.by is By.PLACE:
-        return _in_place(query.text.casefold(), query.cursor)
-    return _of_users(query.text, query.cursor)
+        return Found(page.items, page.next or "")
+    if query.by is By.ANY:
+        return _anything(query, searches)
+    return searches[query.by](query.text, query.cursor)
 
 
-def _of_users(text: str, cursor: str) -> _Found:
+def _anything(query: Query, searches: Mapping[By, Search]) -> Found:
+    """What the first search finds that finds somebody; its next page is of the same one.
+
+    The cursor is what the text was taken for, and the cursor of that search.
+    """
+    taken_for, _, cursor = query.cursor.partition(":")
+    tried = [by for by in searches if by == taken_for] or list(searches)
+    notes = []
+    for by in tried:
+        found = searches[by](query.text, cursor)
+        notes.append(found.note)
+        if found.clients:
+            break
+    note = " ".join(filter(None, [_TAKEN_FOR[by], *notes]))
+    return Found(found.clients, f"{by}:{found.next}" if found.next else "", note)
+
+
+def _with_id(text: str, cursor: str) -> Found:
+    client = conf.store().run(FindClient(text))
+    return Found([client] if client is not None else [])
+
+
+def _of_users(text: str, cursor: str) -> Found:
     """Connections of the users that match, one user after the other.
 
     The cursor is the user's place among them, and the store's own cursor.
@@ -223,7 +264,7 @@ def _of_users(text: str, cursor: str) -> _Found:
         found += page.items
         within = page.next or ""
         position += 0 if within else 1
-    return _Found(found, f"{position}.{within}" if position < len(user_ids) else "", note)
+    return Found(found, f"{position}.{within}" if position < len(user_ids) else "", note)
 
 
 def _users_like(text: str) -> list[str]:
@@ -238,8 +279,9 @@ def _users_like(text: str) -> list[str]:
     return list(dict.fromkeys([text, *ids]))
 
 
-def _in_place(text: str, cursor: str) -> _Found:
+def scan_places(text: str, cursor: str) -> Found:
     """Connections whose address or path has the text, among the next ones that are read."""
+    text = text.casefold()
     found: list[ClientInfo] = []
     for _ in range(MOST_SCANS):
         page = _page(None, cursor, SCAN_SIZE)
@@ -253,13 +295,13 @@ def _in_place(text: str, cursor: str) -> _Found:
         cursor = page.next or ""
         if not cursor or len(found) >= PAGE_ROWS:
             break
-    note = (
-        f"Addresses and paths are looked for among {MOST_SCANS * SCAN_SIZE} connections at a "
-        "time: the next page looks on."
-        if cursor
-        else ""
-    )
-    return _Found(found, cursor, note)
+    note = "Reload looks again: who connects meanwhile is not added by itself."
+    if cursor:
+        note = (
+            f"Addresses and paths are looked for among {MOST_SCANS * SCAN_SIZE} connections at a "
+            f"time: the next page looks on. {note}"
+        )
+    return Found(found, cursor, note)
 
 
 def _is_in_place(client: ClientInfo, text: str) -> bool:

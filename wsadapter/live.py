@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -25,7 +26,7 @@ from wsadapter.close_codes import CloseCode
 from wsadapter.consumers import AdapterConsumer
 from wsadapter.errors import StoreUnavailable
 from wsadapter.handlers import handler
-from wsadapter.listing import VIEW, Listing, Node, Query, Row, find, nodes
+from wsadapter.listing import VIEW, Node, Query, Row, find, nodes, scan_places
 
 #: Between two looks at the connections.
 LOOK_SECONDS = 2.0
@@ -66,7 +67,7 @@ class Feed:
         self._user = user
         self._query = query
         self._report_to = report_to
-        self._listing: Listing | None = None
+        self._scan = cache(scan_places)  # which would cost too much each time
         self._told: dict[str, Row] = {}
 
     def look(self) -> Look | Trouble:
@@ -83,9 +84,7 @@ class Feed:
             return Trouble(str(error))
 
     def _look(self) -> Look:
-        listing = self._listing
-        if listing is None or not self._query.scans:  # which would cost too much each time
-            listing = self._listing = find(self._query)
+        listing = find(self._query, self._scan)
         clients = tuple(row.client_id for row in listing.rows)
         inspect_clients(clients, self._report_to)
         told, self._told = self._told, {row.client_id: row for row in listing.rows}

@@ -22,7 +22,7 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 
 from wsadapter import conf, hooks, signals
-from wsadapter.close_codes import CloseCode
+from wsadapter.close_codes import CloseCode, ClosedBy
 from wsadapter.connection import Connection
 from wsadapter.errors import StoreUnavailable
 from wsadapter.event_loops import forget_closed_loops
@@ -55,13 +55,18 @@ LATENCY_BUCKETS = (1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2
 PUBLISH_BUCKETS = (1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.1, 0.5, 1.0, 2.5)
 HANDLER_BUCKETS = (1e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
-#: RFC 6455's and wsadapter's own; of all others a client could make thousands of series.
+#: RFC 6455's and wsadapter's own.
 KNOWN_CODES = frozenset({*range(1000, 1016), *CloseCode})
+#: Those that a project makes up. Of these a client could make a thousand series.
+PROJECT_CODES = range(4000, 5000)
 
 
-def code_label(code: int) -> str:
-    """A close code as one of a few labels: ``"3001"``, and ``"4xxx"`` for a project's own."""
-    if code in KNOWN_CODES:
+def code_label(code: int, by: ClosedBy) -> str:
+    """A close code as one of a few labels: a number that is known, or that the project chose.
+
+    What a client makes up is all together, such as ``"4xxx"``.
+    """
+    if code in KNOWN_CODES or (by is ClosedBy.SERVER and code in PROJECT_CODES):
         return str(int(code))
     return f"{code // 1000}xxx" if 1000 <= code < 5000 else "other"
 
@@ -249,7 +254,6 @@ class Metrics:
     def _receivers(self) -> Iterable[tuple[Any, Any]]:
         return (
             (signals.client_connected, self._client_connected),
-            (signals.client_disconnected, self._client_disconnected),
             (signals.delivery_failed, self._delivery_failed),
             (signals.message_dropped, self._message_dropped),
         )
@@ -274,6 +278,8 @@ class Metrics:
 
     def _connection_ended(self, connection: Connection) -> None:
         self._traffic.end(connection)
+        if connection.serial in self._registered:
+            self._count_end(connection)
         if self._shared and not self._traffic:
             self.sum_up()  # this process may be about to end
 
@@ -289,15 +295,17 @@ class Metrics:
         if self._traffic:
             self._write_later()
 
-    # Not plain functions: Django would take a thread for each call of one.
+    # No plain function: Django would take a thread for each call of one.
     async def _client_connected(self, client: ClientInfo, **kwargs: Any) -> None:
         self.connects.inc()
         self._registered.add(client.serial)
         self.connections.set(len(self._registered))
 
-    async def _client_disconnected(self, client: ClientInfo, code: int, **kwargs: Any) -> None:
-        self.disconnects.labels(code_label(code)).inc()
-        self._registered.discard(client.serial)
+    # Not by a signal: that tells the code, and not whose it is.
+    def _count_end(self, connection: Connection) -> None:
+        end = connection.closed_error()
+        self.disconnects.labels(code_label(end.code, end.closed_by)).inc()
+        self._registered.discard(connection.serial)
         self.connections.set(len(self._registered))
 
     def _delivery_failed(self, **kwargs: Any) -> None:
@@ -392,8 +400,8 @@ def directory() -> Path | None:
 
 def forget_dead(directory: Path) -> None:
     """Drop the gauges of processes that are no more; what they counted stays."""
-    for path in directory.glob("gauge_live*_*.db"):
-        pid = int(path.stem.rpartition("_")[2])
+    pids = (path.stem.rpartition("_")[2] for path in directory.glob("gauge_live*_*.db"))
+    for pid in {int(pid) for pid in pids if pid.isdecimal() and len(pid) < 10}:
         if not _is_alive(pid):
             mark_process_dead(pid, str(directory))
 
@@ -404,8 +412,18 @@ def _is_alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        return True  # it is somebody else's
-    return True
+        pass  # it is somebody else's
+    return not _has_ended(pid)
+
+
+def _has_ended(pid: int) -> bool:
+    """Whether only its parent still has to hear of its end, as far as /proc tells."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return False  # there is no /proc, or it hides this one
+    state = stat.rpartition(b")")[2].split()[0]  # before it stands a name, with any bytes
+    return state in (b"Z", b"X")
 
 
 _metrics = Metrics(shared=directory() is not None)

@@ -24,7 +24,7 @@ from wsadapter.close_codes import CloseCode
 from wsadapter.conf import settings, store
 from wsadapter.connection import Connection
 from wsadapter.errors import StoreUnavailable
-from wsadapter.event_loops import end_task
+from wsadapter.event_loops import end_task, forget_closed_loops
 from wsadapter.store import MemoryStore, RedisStore
 from wsadapter.store.operations import (
     BATCH_SIZE,
@@ -70,6 +70,7 @@ class Node:
         lease_seconds: how long the lease lasts from its last beat.
         beat_seconds: the time between two beats.
         grace_seconds: for how long a user is away before it is told.
+        predecessor: the node of this event loop that has ended: what it has to tell comes first.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class Node:
         lease_seconds: float,
         beat_seconds: float,
         grace_seconds: float = 5.0,
+        predecessor: Node | None = None,
     ) -> None:
         self.store = store
         self.lease_seconds = lease_seconds
@@ -98,11 +100,12 @@ class Node:
         self._leaves_under_way = 0
         # Serials of those who found the lease lapsed: they come anew, and are not put back.
         self._newcomers: set[str] = set()
-        self._announcer = Announcer(
+        self._announcer: Announcer = Announcer(
             store,
             grace_seconds=grace_seconds,
             lease_seconds=lease_seconds,
             on_taken=self._note_taken,
+            after=None if predecessor is None else predecessor._announcer,
         )
         # Users who had a connection here, and when they left (monotonic seconds), or infinity
         # where the store could not be told: for one that loses its memory meanwhile.
@@ -407,17 +410,21 @@ class Node:
 
 
 _nodes: dict[asyncio.AbstractEventLoop, Node] = {}
+#: Those that have ended included.
+_latest: dict[asyncio.AbstractEventLoop, Node] = {}
 
 
 def current_node() -> Node:
     """The node of the running event loop; it begins with the loop's first connection."""
     loop = asyncio.get_running_loop()
     if loop not in _nodes:
-        _nodes[loop] = Node(
+        forget_closed_loops(_latest)
+        _nodes[loop] = _latest[loop] = Node(
             store(),
             lease_seconds=settings.lease_seconds,
             beat_seconds=settings.beat_seconds,
             grace_seconds=settings.grace_seconds,
+            predecessor=_latest.get(loop),
         )
     return _nodes[loop]
 

@@ -43,6 +43,9 @@ CLOSE_SECONDS = 5.0
 #: The same where the client sends too much, and is not listened to meanwhile.
 FLOOD_SECONDS = 1.0
 
+#: How long the close frame may take where it leaves only now that nobody listens any more.
+UNHEARD_SECONDS = 1.0
+
 #: A task that sends gives way to others after so many bytes, what each frame costs included.
 TURN_BYTES = 16 * 1024
 
@@ -533,8 +536,10 @@ class Outlet:
             servers.cut(self._send)
         else:
             servers.cut_unread(self._send, self._closing_seconds)
-        if self._writer is not None:
-            await end_task(self._writer)
+        if (writer := self._writer) is not None:
+            if servers.closes_once_unheard(self._send):
+                await asyncio.wait([writer], timeout=UNHEARD_SECONDS)
+            await end_task(writer)
 
     # The one way out
 
@@ -583,6 +588,8 @@ class Outlet:
     def _hand_over(self, event: Message, size: int) -> Awaitable[None]:
         if 0 < size <= servers.PLAIN_BYTES:
             return self._send(event)
+        if event["type"] == "websocket.close" and servers.closes_once_unheard(self._send):
+            self._on_closing(0)
         return servers.send_whole(self._send, event)  # a close frame has no size
 
     def _peer_has_left(self) -> bool:

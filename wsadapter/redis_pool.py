@@ -239,6 +239,10 @@ def _reply(connection: Any) -> Any:
         return refusal
 
 
+#: With these words begin the errors of a Redis that does not serve just now.
+_STATES = ("MISCONF", "BUSY ", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN")
+
+
 def _refuses_service(error: redis.ResponseError) -> bool:
     """Whether it is Redis' state that is wrong (read-only, out of memory, ...), not the call."""
     states = (
@@ -246,7 +250,7 @@ def _refuses_service(error: redis.ResponseError) -> bool:
         redis.exceptions.OutOfMemoryError,
         redis.exceptions.NoPermissionError,
     )
-    return isinstance(error, states) or str(error).startswith(("MISCONF", "BUSY ", "NOREPLICAS"))
+    return isinstance(error, states) or str(error).startswith(_STATES)
 
 
 def _why(error: Exception) -> str:

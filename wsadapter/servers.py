@@ -8,11 +8,12 @@ that none of them needs to be installed.
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from functools import cache, partial
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 from weakref import ref
 
 from channels.sessions import InstanceSessionWrapper
@@ -38,6 +39,7 @@ _UVICORN = ("uvicorn.protocols.websockets.websockets_sansio_impl", "WebSocketsSa
 _OLD_UVICORN = ("uvicorn.protocols.websockets.websockets_impl", "WebSocketProtocol")
 _HYPERCORN = ("hypercorn.protocol.ws_stream", "WSStream")
 _DAPHNE = ("daphne.server", "Server.handle_reply")
+_GRANIAN = ("granian._granian", "ASGIWebsocketProtocol")
 
 
 class FrameWriter(Protocol):
@@ -159,6 +161,14 @@ def limit_closing(send: Send, seconds: float) -> None:
         _Farewell.begin(protocol)
     elif (protocol := _daphne_protocol(send)) is not None:
         protocol.closeHandshakeTimeout = seconds
+
+
+def closes_once_unheard(send: Send) -> bool:
+    """Whether our close frame leaves only when nobody waits in ``receive`` any more.
+
+    Granian has it wait for the call that is pending, which the client's next message would end.
+    """
+    return _owner(send, _GRANIAN) is not None
 
 
 def cut_unread(send: Send, seconds: float) -> None:
@@ -361,6 +371,31 @@ def _add_trigger(reactor: Any, action: Callable[[], Coroutine[Any, Any, None]]) 
     reactor.addSystemEventTrigger(
         "before", "shutdown", lambda: Deferred.fromFuture(asyncio.ensure_future(action()))
     )
+
+
+class Notice(NamedTuple):
+    """What a server lets its applications know of its own end."""
+
+    #: Returns when it has begun.
+    wait: Callable[[], Awaitable[None]]
+    #: So much later connections are cut off, in seconds.
+    graceful_seconds: float
+
+
+def notice_of_end(send: Send) -> Notice | None:
+    """Hypercorn's; its workers learn of SIGTERM through shared memory, and have no signal."""
+    stream = _owner(send, _HYPERCORN)
+    if stream is None:
+        return None
+    return Notice(stream.context.terminated.wait, stream.config.graceful_timeout)
+
+
+def is_supervised() -> bool:
+    """Whether this process is the worker of a server that tells its workers to stop.
+
+    Gunicorn forks its own, all others have them from `multiprocessing`.
+    """
+    return multiprocessing.parent_process() is not None or "gunicorn.arbiter" in sys.modules
 
 
 def tells_reasons(scope: Any) -> bool:

@@ -22,6 +22,8 @@ from typing import Any
 #: A signal that comes again so soon is the same one: systemd sends it to every process of a
 #: service, and a supervisor then sends it to its workers as well.
 SAME_SECONDS = 1.0
+#: The same for a process that nobody but the operator tells: a second signal is meant.
+ALONE_SAME_SECONDS = 0.1
 
 
 class SignalChain:
@@ -31,6 +33,7 @@ class SignalChain:
         number: of the signal.
         first: called on the event loop when the signal arrives for the first time.
         again: the same for the second time; the handler that was there is called as well.
+        same_seconds: what comes so soon after the first one is no second one.
         clock: monotonic seconds.
     """
 
@@ -40,11 +43,13 @@ class SignalChain:
         *,
         first: Callable[[], object],
         again: Callable[[], object],
+        same_seconds: float = SAME_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._number = number
         self._first = first
         self._again = again
+        self._same_seconds = same_seconds
         self._loop = asyncio.get_running_loop()
         self._clock = clock
         self._taken_at: float | None = None
@@ -101,7 +106,7 @@ class SignalChain:
         elif self._taken_at is None:
             self._taken_at = self._clock()
             self._loop.call_soon_threadsafe(self._first)
-        elif self._clock() - self._taken_at >= SAME_SECONDS:
+        elif self._clock() - self._taken_at >= self._same_seconds:
             self._loop.call_soon_threadsafe(self._again)
             self.hand_on()
 

@@ -42,6 +42,7 @@ class Announcer:
         store: where it is known who is absent.
         grace_seconds: for how long somebody is absent before it is told.
         lease_seconds: see `TakeDue`.
+        after: whoever has told before on this event loop, and may not be done.
         on_taken: called with a time of the loop's clock: of all who had gone by then and have not
             come back it is told, by whatever process.
     """
@@ -53,8 +54,10 @@ class Announcer:
         grace_seconds: float,
         lease_seconds: float,
         on_taken: Callable[[float], None],
+        after: Announcer | None = None,
     ) -> None:
         self._store = store
+        self._after = after if after is not None and after._telling is not None else None
         self._on_taken = on_taken
         self._take_due = TakeDue(grace_seconds, lease_seconds)
         self._news: deque[News] = deque()
@@ -101,8 +104,8 @@ class Announcer:
             more = len(due) >= TAKE_SIZE
         self._on_taken(asked_at - self._take_due.grace_seconds)
 
-    async def finish(self, timeout_seconds: float) -> None:
-        """Wait for the receivers of what is known, within a time.
+    async def finish(self, timeout_seconds: float | None = None) -> None:
+        """Wait for the receivers of what is known, within a time if one is given.
 
         What is due later is told all the same, if this event loop lives on; else others tell it.
         """
@@ -128,6 +131,9 @@ class Announcer:
 
     async def _tell_all(self) -> None:
         try:
+            if self._after is not None:
+                await self._after.finish()
+                self._after = None
             while self._news:
                 await _tell(self._news.popleft())
         finally:

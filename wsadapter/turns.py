@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Generic, TypeVar
 
 from wsadapter.errors import StoreUnavailable
-from wsadapter.event_loops import end_task, forget_closed_loops
+from wsadapter.event_loops import end_task, forget_closed_loops, patient_timeout
 from wsadapter.store.operations import BATCH_SIZE
 
 T = TypeVar("T")
@@ -43,7 +43,7 @@ class Turns:
             if self._failures != failures:
                 raise StoreUnavailable("Redis did not answer those who came before.")
             try:
-                async with asyncio.timeout(timeout_seconds):
+                async with patient_timeout(timeout_seconds):
                     yield
             except TimeoutError as error:
                 self._failures += 1
@@ -105,7 +105,7 @@ class Together(Generic[T, R]):
 
     async def _carry_out(self, batch: list[tuple[T, asyncio.Future[R]]]) -> None:
         try:
-            async with asyncio.timeout(self._timeout_seconds):
+            async with patient_timeout(self._timeout_seconds):
                 results = await self._perform([call for call, _ in batch])
         except TimeoutError:
             # Nor does anybody wait for a Redis that is known to be away.

@@ -167,7 +167,7 @@ async def test_sigterm_drains_before_the_server_learns_of_it(
 async def test_a_second_sigterm_hurries(
     terminated: asyncio.Event, browser: Connect, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wsadapter.signal_chain.SAME_SECONDS", 0.0)
+    monkeypatch.setattr("wsadapter.draining.ALONE_SAME_SECONDS", 0.0)
     settings.WSADAPTER = {"DRAIN_SECONDS": 3600}
     clients = [browser(AdapterConsumer) for _ in range(3)]
     for client in clients:

@@ -165,11 +165,11 @@ def test_a_message_is_sent_to_one(page: AdminPage, visit: Visit) -> None:
 
 def test_a_search_stays_live(page: AdminPage, visit: Visit) -> None:
     page.open().is_live()
-    page.tab.select_option("#ws-by", "client")
     client_id = id_of(visit())
     page.tab.fill("#searchbar", client_id)
     page.tab.get_by_role("button", name="Search").click()
     page.is_live()
+    page.shows("[data-note]", "This is a client id.")
     expect(page.tab.locator("[data-rows] tr")).to_have_count(1)
     expect(page.cell(client_id, "queued")).to_have_text("0 B", timeout=WITHIN_MS)
 

@@ -427,3 +427,20 @@ async def test_who_subscribes_while_the_last_one_stops_is_served(
     await stopping
     assert look_into.publish("new", b"one") == 1
     assert look_into.publish("old", b"lost") == 0
+
+
+async def test_a_redis_that_refuses_to_subscribe_is_asked_less_and_less_often(
+    listen: Listen, own_redis: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    with own_redis.client() as client:
+        everything = {"keys": ["*"], "channels": ["*"], "commands": ["+@all", "-subscribe"]}
+        client.acl_setuser("reader", enabled=True, nopass=True, **everything)
+    address = f"redis://reader:any@127.0.0.1:{own_redis.port}/0"
+    listener = listen({"address": address}, timeout_seconds=0.5)
+    with pytest.raises(StoreUnavailable):
+        await listener.subscriber.subscribe("news")
+    with own_redis.client() as client:
+        # 0.05 s, 0.1 s, 0.2 s … apart, where it was every 0.05 s.
+        assert calls(client, "client|setinfo") <= 2 * 6
+    about = [record.message for record in caplog.records if record.name == "wsadapter.outages"]
+    assert [" is away " in message for message in about] == [True]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import redis
 
 from tests.store.subjects import (
     GRACE_SECONDS,
@@ -16,7 +17,10 @@ from tests.store.subjects import (
     join,
     let_die,
     open_leases,
+    take_all,
 )
+from wsadapter.redis_pool import RedisPool
+from wsadapter.store import RedisStore
 from wsadapter.store.operations import (
     Beat,
     ClientInfo,
@@ -206,6 +210,26 @@ class TestGoing:
         store.pass_time(GRACE_SECONDS * 0.6)
         assert store(Beat(A, LEASE_SECONDS, GRACE_SECONDS)) is LeaseState.BUSY
         assert gone("boris") in due(store)
+
+
+class TestTheLastToStop:
+    def test_who_was_there_is_all_that_is_left_and_the_next_one_takes_each_once(
+        self, redis_store: RedisStore, redis_pool: RedisPool, look_into: redis.Redis
+    ) -> None:
+        keys = redis_store.keys
+        prefix = keys.nodes.removesuffix(":nodes")
+        redis_store.run(OpenLease(A, LEASE_SECONDS))
+        for number, user in enumerate(("anna", "anna", "boris", None)):
+            redis_store.run(Join(A, a_client(f"c{number}", user), claim=False))
+        redis_store.run(Lapse(A))
+        assert list(look_into.scan_iter(f"{prefix}*")) == [keys.leaving.encode()]
+        assert 3_590_000 < look_into.pttl(keys.leaving) <= 3_600_000
+        next_process = RedisStore(redis_pool, prefix=prefix)
+        next_process.run(OpenLease(B, LEASE_SECONDS))
+        next_process.run(Join(B, a_client("c4", "boris", lease=B), claim=False))
+        assert take_all(next_process.run, TakeDue(0, LEASE_SECONDS)) == [gone("anna")]
+        assert take_all(next_process.run, TakeDue(0, LEASE_SECONDS)) == []
+        assert not look_into.exists(keys.leaving)
 
 
 class TestDeath:

@@ -43,6 +43,7 @@ def test_nobody_hears_anything_twice(outcome: Outcome) -> None:
 def test_they_come_back_as_evenly_as_the_spread_promises(outcome: Outcome) -> None:
     """A thousand of them, at 125 a second: at most 175 in any one, were nothing ever late."""
     assert outcome.peak <= outcome.promised_peak(late_seconds(outcome))
+    assert outcome.peak <= len(outcome.moved) / 2, "all come at once without a drain"
     assert outcome.back_seconds > outcome.drain_seconds / 2
 
 

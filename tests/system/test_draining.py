@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 import signal
+import statistics
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -19,13 +20,16 @@ from tests.deployment import Deployment, DjangoServer, ServerKind
 from tests.redis_server import RedisServer
 from tests.waiting import aeventually
 from wsadapter.draining import REASON
+from wsadapter.outlet import CLOSE_SECONDS
 from wsadapter.redis_pool import RedisPool
-from wsadapter.signal_chain import SAME_SECONDS
 from wsadapter.store import RedisStore
 from wsadapter.store.operations import OnlineCount
 
 DRAIN_SECONDS = 2.0
 CROWD = 40
+
+#: Between two signals of somebody who does not want to wait.
+IMPATIENT_SECONDS = 0.3
 
 #: What each server ends with after SIGTERM, by itself.
 EXIT_CODES: dict[ServerKind, int] = {
@@ -34,8 +38,14 @@ EXIT_CODES: dict[ServerKind, int] = {
     "uvicorn-workers": 0,
     "daphne": 0,
     "hypercorn": 0,
+    "hypercorn-workers": 0,
+    "granian": 0,
+    "gunicorn-asgi": 0,
 }
 KINDS = list(EXIT_CODES)
+
+#: Those whose supervisor stops listening at once, and does not wait for its workers.
+DEAF: set[ServerKind] = {"uvicorn-workers", "hypercorn-workers"}
 
 
 class End(NamedTuple):
@@ -130,7 +140,7 @@ async def test_sigterm_spreads_the_clients_over_the_window(
         # To the workers, too, as systemd does it: they are told twice, and drain all the same.
         os.killpg(server.pid, signal.SIGTERM)
         ends = asyncio.create_task(ends_of(clients))
-        if kind != "uvicorn-workers":  # whose supervisor does not wait for them
+        if kind not in DEAF:
             await aeventually(lambda: draining(server))
             async with connection(server) as newcomer:
                 assert (await end_of(newcomer))[:2] == (3001, REASON)
@@ -143,6 +153,35 @@ async def test_sigterm_spreads_the_clients_over_the_window(
     assert_a_quiet_end(server)
 
 
+async def test_hypercorns_worker_drains_when_only_its_supervisor_is_told(
+    serve: Serve, store: RedisStore
+) -> None:
+    """Within hypercorn's three seconds, however long the drain could take."""
+    server = serve("hypercorn-workers", DRAIN_SECONDS=60)
+    async with crowd(server, CROWD) as clients:
+        began = time.monotonic()
+        server.signal(signal.SIGTERM)
+        ends = await ends_of(clients)
+        assert {end[:2] for end in ends} == {(3001, REASON)}
+        assert await exit_code(server, within_seconds=10) == 0
+    assert_spread([end.at - began for end in ends])
+    assert store.run(OnlineCount()) == 0
+    assert_a_quiet_end(server)
+
+
+async def test_on_granian_an_ordinary_close_is_quick(serve: Serve) -> None:
+    """It does not wait for the client's next message, nor for the time to answer to be over."""
+    server = serve("granian")
+    async with crowd(server, 10, "/ws/ends/") as clients:
+        began = time.monotonic()
+        for client in clients:
+            await client.send('{"type": "end.close"}')
+        ends = await ends_of(clients)
+    assert {end.code for end in ends} == {4000}
+    assert statistics.median(end.at - began for end in ends) < CLOSE_SECONDS / 2
+    assert_a_quiet_end(server)
+
+
 async def draining(server: DjangoServer) -> bool:
     return await readiness(server) == (503, {"ready": False, "reason": "draining"})
 
@@ -151,7 +190,7 @@ def assert_spread(times: list[float]) -> None:
     """A third of the clients in each third of the window, or not too far from it."""
     first = sum(seconds < DRAIN_SECONDS / 3 for seconds in times)
     last = sum(seconds > DRAIN_SECONDS * 2 / 3 for seconds in times)
-    assert first < CROWD * 0.6 and last > CROWD * 0.15, sorted(times)
+    assert first < CROWD * 0.6 and CROWD * 0.15 < last < CROWD * 0.85, sorted(times)
 
 
 @pytest.mark.parametrize("kind", ["uvicorn", "daphne", "hypercorn"])
@@ -164,7 +203,7 @@ async def test_a_second_sigterm_ends_it_at_once(
         told = time.monotonic()
         server.signal(signal.SIGTERM)
         await aeventually(lambda: draining(server))
-        await aeventually(lambda: time.monotonic() - told > SAME_SECONDS)
+        await aeventually(lambda: time.monotonic() - told > IMPATIENT_SECONDS)
         began = time.monotonic()
         server.signal(signal.SIGTERM)
         assert await exit_code(server, within_seconds=10) == EXIT_CODES[kind]

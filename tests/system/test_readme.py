@@ -285,12 +285,12 @@ def test_the_count_in_a_template(shop: Shop, ada: Listener) -> None:
 
 
 def test_503_while_the_site_is_full(shop: Shop, port: int, ada: Listener) -> None:
-    assert get(port, "/ready/") == 204
+    assert get(port, "/full/") == 204
     assert "503" in shop.shell(
         "from django.test import RequestFactory\n"
         "from shop import views\n"
         "views.MOST_CONNECTIONS = 1\n"
-        "print(views.ready(RequestFactory().get('/ready/')).status_code)"
+        "print(views.full(RequestFactory().get('/full/')).status_code)"
     )
 
 

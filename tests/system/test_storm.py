@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.load import Manners
 from benchmarks.storm import Storm
-from tests.deployment import Deployment, DjangoServer
+from tests.deployment import Deployment, DjangoServer, ServerKind
 from tests.redis_server import RedisServer
 from wsadapter.client import State, connect
 from wsadapter.close_codes import CloseCode
@@ -36,10 +36,10 @@ def store(redis_server: RedisServer) -> Iterator[RedisStore]:
 
 @pytest.fixture
 def serve(deploy: Callable[..., Deployment], redis_server: RedisServer) -> Serve:
-    def start(**adapter: int) -> DjangoServer:
+    def start(kind: ServerKind = "uvicorn-frames", **adapter: int) -> DjangoServer:
         redis_server.flush()
         settings = HEARTBEAT | adapter
-        return deploy(redis_url=redis_server.url, adapter=settings).server("uvicorn-frames")
+        return deploy(redis_url=redis_server.url, adapter=settings).server(kind)
 
     return start
 
@@ -75,6 +75,16 @@ async def test_all_get_in_and_nobody_inside_is_taken_for_dead(
             assert states == [State.CONNECTING, State.OPEN]
             assert store.run(OnlineCount()) == NEWCOMERS + 2
     assert "no pong" not in server.log()
+
+
+def test_daphne_lets_all_in_when_it_is_started_for_it(serve: Serve, store: RedisStore) -> None:
+    """As in docs/deployment.md: by itself it refuses whom it cannot take within five seconds."""
+    server = serve("daphne", HEARTBEAT_INTERVAL=60)  # slow as it is, it would ask newcomers
+    with storm_at(server) as storm:
+        storm.rage(NEWCOMERS)
+        assert storm.accepted == NEWCOMERS, storm.refusals[:3]
+        assert storm.heart.trips()
+        assert store.run(OnlineCount()) == NEWCOMERS + 1
 
 
 async def test_those_for_whom_there_is_no_seat_are_told_so(serve: Serve, store: RedisStore) -> None:

@@ -12,7 +12,7 @@ from redis.asyncio.connection import AbstractConnection
 
 from wsadapter import outages
 from wsadapter.corking import current_cork
-from wsadapter.event_loops import CANCEL_AGAIN_SECONDS, Begun, end_task
+from wsadapter.event_loops import CANCEL_AGAIN_SECONDS, Begun, end_task, patient_timeout
 from wsadapter.redis_pool import RedisPool
 
 FIRST_RETRY_SECONDS = 0.05
@@ -60,6 +60,7 @@ class Subscriber:
         self._task: asyncio.Task[None] | None = None
         self._endings: set[asyncio.Task[None]] = set()
         self._lost = False
+        self._retry_seconds = FIRST_RETRY_SECONDS
         self._gap_pending: set[str] | None = None
         self._heard = False
 
@@ -90,10 +91,9 @@ class Subscriber:
         if not pending:
             return
         with self._pool.reachable():
-            # Others wait for the same answers: unlike gather(), wait() cancels none of them.
-            _, late = await asyncio.wait(pending, timeout=self._pool.timeout_seconds)
-            if late:
-                raise TimeoutError
+            async with patient_timeout(self._pool.timeout_seconds):
+                # Others wait for the same answers: unlike gather(), wait() cancels none of them.
+                await asyncio.wait(pending)
 
     def unsubscribe(self, names: Iterable[str] = (), patterns: Iterable[str] = ()) -> None:
         """Unsubscribe soon; nobody waits for it."""
@@ -200,20 +200,18 @@ class Subscriber:
 
     async def _run(self) -> None:
         await self._ended()  # what is left of the connection before
-        retry_seconds = FIRST_RETRY_SECONDS
+        self._retry_seconds = FIRST_RETRY_SECONDS
         while True:
             try:
                 await self._connect()
-                outages.ends(self._pool.name)
-                retry_seconds = FIRST_RETRY_SECONDS
                 await self._read()
             except (redis.RedisError, OSError, TimeoutError) as error:
                 outages.begins(self._pool.name, error)
                 self._note_loss()
             finally:
                 await self._disconnect()
-            await asyncio.sleep(retry_seconds)
-            retry_seconds = min(retry_seconds * 2, LAST_RETRY_SECONDS)
+            await asyncio.sleep(self._retry_seconds)
+            self._retry_seconds = min(self._retry_seconds * 2, LAST_RETRY_SECONDS)
 
     def _note_loss(self) -> None:
         if not self._lost:
@@ -223,7 +221,7 @@ class Subscriber:
     async def _connect(self) -> None:
         connection = self._make_connection()
         try:
-            async with asyncio.timeout(self._pool.timeout_seconds):
+            async with patient_timeout(self._pool.timeout_seconds):
                 await connection.connect()
                 await self._subscribe_all(connection)
         except BaseException:
@@ -309,6 +307,9 @@ class Subscriber:
         if self._unanswered[name] > 0:
             return
         del self._unanswered[name]
+        # Only now: a Redis that takes connections may still refuse to serve.
+        self._retry_seconds = FIRST_RETRY_SECONDS
+        outages.ends(self._pool.name)
         if name in self._channels or name in self._patterns:
             self._confirmed.add(name)
         future = self._waiting.pop(name, None)
