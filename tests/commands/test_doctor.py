@@ -378,7 +378,7 @@ class TestNumbers:
 
     @pytest.mark.parametrize(
         ("said", "verdict"),
-        [("7.2.4", FINE), ("6.2.0", FINE), ("6.0.16", WARNING), ("4.0.14", ERROR), ("", ERROR)],
+        [("7.2.4", FINE), ("6.2.0", FINE), ("6.0.16", ERROR), ("4.0.14", ERROR), ("", ERROR)],
     )
     def test_version(self, said: str, verdict: Verdict) -> None:
         assert version({"redis_version": said}, "redis://here").verdict is verdict

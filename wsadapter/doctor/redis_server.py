@@ -22,10 +22,8 @@ from wsadapter.store.operations import Beat, Lapse, LeaseState, OpenLease
 #: What Redis says about itself.
 Info: TypeAlias = Mapping[str, Any]
 
-#: Before it, a script that had asked for the time could not write.
-LEAST_VERSION = (5, 0)
-#: The oldest that wsadapter is tested with.
-TESTED_VERSION = (6, 2)
+#: The first one with ZMSCORE, which presence asks with, and the oldest that is tested.
+LEAST_VERSION = (6, 2)
 
 PINGS = 20
 #: Seconds: more, in the median, is felt in every call.
@@ -140,9 +138,7 @@ def version(info: Info, address: str) -> Finding:
     found = f"{address} answers: version {said}."
     number = tuple(int(part) for part in said.split(".")[:2] if part.isdigit())
     if number < LEAST_VERSION:
-        return error("Redis", found, "Scripts that write need 5.0. Install a newer one.")
-    if number < TESTED_VERSION:
-        return warning("Redis", found, "wsadapter is tested with 6.2 and newer. Upgrade it.")
+        return error("Redis", found, "Presence needs 6.2 or newer. Install a newer one.")
     return fine("Redis", found)
 
 

@@ -40,6 +40,15 @@ local function live_leases()
   return redis.call("ZRANGEBYSCORE", nodes, "(" .. now, "+inf")
 end
 
+-- The sum over the live leases of a hash: lease -> how many.
+local function live_total(key)
+  local sum, counted = 0, redis.call("HGETALL", key)
+  for i = 1, #counted, 2 do
+    if is_live(counted[i]) then sum = sum + tonumber(counted[i + 1]) end
+  end
+  return sum
+end
+
 local function dead_lease()
   return redis.call("ZRANGEBYSCORE", nodes, "-inf", now, "LIMIT", 0, 1)[1]
 end
