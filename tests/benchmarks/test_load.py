@@ -32,7 +32,8 @@ def served() -> Iterator[Callable[[Serve], int]]:
             client.recv(65536)
             client.sendall(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
             serve(client)
-            client.recv(65536)  # until the load client has closed
+            while client.recv(65536):  # until the load client has closed
+                pass
 
     def start(serve: Serve) -> int:
         threads.append(threading.Thread(target=accept, args=[serve]))
