@@ -218,8 +218,15 @@ def test_what_was_said_while_redis_was_away_is_there_afterwards(
 
 def test_whoever_says_too_much_too_fast_is_told_to_wait(open_chat: Open, whole_demo: str) -> None:
     page = open_chat(whole_demo, "grace", "compilers")
-    for number in range(12):
-        page.say(f"Number {number}, in haste")
+    # In one go: a browser that is driven from outside may be slower than the limit.
+    page.tab.locator("#text").evaluate(
+        """(text) => {
+            for (let number = 0; number < 12; number += 1) {
+                text.value = `Number ${number}, in haste`;
+                text.form.requestSubmit();
+            }
+        }"""
+    )
     expect(page.tab.get_by_role("alert")).to_have_text(
         re.compile(r"^That was fast\. Try again in \d+ s\.$"), timeout=WITHIN_MS
     )
